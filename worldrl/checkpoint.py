@@ -1,0 +1,196 @@
+"""Folders that are either whole or not there: how everything this package saves reaches the disk.
+
+A checkpoint is a folder with ``config.json``, ``weights.safetensors`` and ``manifest.json`` (kind, hash of every file,
+versions). It is written under a temporary name, synced, and renamed, manifest last, so a killed run never leaves half
+of one under the final name. Nothing here unpickles and nothing named in a file is imported.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from worldrl import __version__
+from worldrl.errors import CheckpointError, StorageError
+
+MAX_JSON_BYTES = 16 * 2**20
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint folder held: its ``kind``, its ``config``, its ``tensors`` by name, and where it lay."""
+
+    kind: str
+    config: dict[str, Any]
+    tensors: dict[str, Tensor]
+    path: Path
+
+
+def commit(path: Path, write: Callable[[Path], None]) -> None:
+    """Let ``write`` fill a temporary folder beside ``path``, then rename it to ``path``.
+
+    A folder that stood there before is replaced whole, and only once the new one is complete.
+
+    Raises:
+        StorageError: If the folder cannot be written.
+    """
+    staged = path.parent / f".tmp-{path.name}-{os.getpid()}"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(staged, ignore_errors=True)
+        staged.mkdir()
+        write(staged)
+        _sync_tree(staged)
+        _swap(staged, path)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error}. Free some space or choose another folder.") from error
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON under a temporary name, sync it, and rename it to ``path``.
+
+    Raises:
+        StorageError: If the file cannot be written.
+    """
+    staged = path.with_name(f".tmp-{path.name}-{os.getpid()}")
+    try:
+        with staged.open("w") as file:
+            json.dump(value, file, indent=2, allow_nan=False)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        staged.replace(path)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error}. Free some space or choose another folder.") from error
+    finally:
+        staged.unlink(missing_ok=True)
+
+
+def save(path: Path, *, kind: str, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Save a checkpoint folder.
+
+    Args:
+        path: The folder; replaced whole if it exists.
+        kind: What it is, e.g. ``world_model``; ``load`` refuses another.
+        config: Plain JSON values from which the object is built again.
+        tensors: Its weights by name.
+
+    Raises:
+        StorageError: If the folder cannot be written.
+    """
+    from safetensors.torch import save_file
+
+    def write(folder: Path) -> None:
+        (folder / "config.json").write_text(json.dumps(dict(config), indent=2, allow_nan=False) + "\n")
+        save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, folder / "weights.safetensors")
+        files = {file.name: sha256(file) for file in sorted(folder.iterdir())}
+        manifest = {"kind": kind, "worldrl": __version__, "files": files}
+        (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+
+    commit(Path(path), write)
+
+
+def load(path: Path, *, kind: str) -> Checkpoint:
+    """Load a checkpoint folder and check it against its manifest.
+
+    Raises:
+        CheckpointError: If it is missing, damaged, or of another kind.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    path = Path(path)
+    manifest = read_json(path / "manifest.json")
+    found, files = manifest.get("kind"), manifest.get("files")
+    if found != kind:
+        raise CheckpointError(f"{path} must be a checkpoint of kind '{kind}', got '{found}'.")
+    if not isinstance(files, dict) or not {"config.json", "weights.safetensors"} <= set(files):
+        raise CheckpointError(f"{path}/manifest.json must list config.json and weights.safetensors: make it again.")
+    for name in ("config.json", "weights.safetensors"):
+        if not (path / name).is_file() or sha256(path / name) != files[name]:
+            raise CheckpointError(f"{path / name} is missing or does not match its manifest: copy or make it again.")
+    try:
+        tensors = load_file(path / "weights.safetensors")
+    except SafetensorError as error:
+        raise CheckpointError(f"{path}/weights.safetensors cannot be read: {error}.") from error
+    return Checkpoint(kind, read_json(path / "config.json"), tensors, path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read one JSON object of at most 16 MB.
+
+    Raises:
+        CheckpointError: If there is none.
+    """
+    try:
+        if path.stat().st_size > MAX_JSON_BYTES:
+            raise CheckpointError(f"{path} must be at most {MAX_JSON_BYTES} bytes, got {path.stat().st_size}.")
+        value = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise CheckpointError(f"no {path.name} in {path.parent}: that is not a finished checkpoint.") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} cannot be read as JSON: {error}.") from error
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path} must hold a JSON object, got {type(value).__name__}.")
+    return value
+
+
+def sha256(path: Path) -> str:
+    """Return the sha256 of a file as hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
+    """Return one sha256 over names, shapes, types and bytes: equal if and only if nothing changed."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name}|{tuple(tensor.shape)}|{tensor.dtype}|".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
+    return digest.hexdigest()
+
+
+def load_state(module: Any, tensors: Mapping[str, Tensor], *, path: Path) -> None:
+    """Load tensors into a module strictly.
+
+    Raises:
+        CheckpointError: If names or shapes differ; the first five differences are named.
+    """
+    expected = module.state_dict()
+    wrong = [f"'{name}' is missing" for name in expected if name not in tensors]
+    wrong += [f"'{name}' is unknown" for name in tensors if name not in expected]
+    wrong += [
+        f"'{name}' must be {tuple(expected[name].shape)}, got {tuple(tensor.shape)}"
+        for name, tensor in tensors.items()
+        if name in expected and expected[name].shape != tensor.shape
+    ]
+    if wrong:
+        raise CheckpointError(f"{path} does not fit its config: {'; '.join(wrong[:5])}.")
+    module.load_state_dict(tensors)
+
+
+def _swap(staged: Path, path: Path) -> None:
+    """Put ``staged`` in the place of ``path``, setting an occupant aside until the new one stands."""
+    aside = path.parent / f".tmp-old-{path.name}-{os.getpid()}"
+    shutil.rmtree(aside, ignore_errors=True)
+    if path.exists():
+        path.rename(aside)
+    staged.rename(path)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _sync_tree(folder: Path) -> None:
+    for file in folder.rglob("*"):
+        if file.is_file():
+            with file.open("rb") as handle:
+                os.fsync(handle.fileno())

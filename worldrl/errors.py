@@ -1,0 +1,52 @@
+"""One small exception class for each exit code of the command line."""
+
+
+class WorldRLError(Exception):
+    """Anything a user can cause from outside; the message names the thing and the mend.
+
+    ``exit_code`` is what the command line exits with.
+    """
+
+    exit_code = 1
+
+
+class ConfigError(WorldRLError):
+    """An option, a name or a combination of options that cannot be used."""
+
+    exit_code = 2
+
+
+class DataError(WorldRLError):
+    """Episodes, frames or actions that cannot be read or trusted."""
+
+    exit_code = 3
+
+
+class CheckpointError(WorldRLError):
+    """A checkpoint that is damaged, foreign, or made for another observation pipeline."""
+
+    exit_code = 4
+
+
+class DeviceError(WorldRLError):
+    """A device that this machine does not have."""
+
+    exit_code = 5
+
+
+class RenderError(WorldRLError):
+    """No way to draw: a missing or broken GL library."""
+
+    exit_code = 6
+
+
+class NumericsError(WorldRLError):
+    """A value that is not finite where it has to be."""
+
+    exit_code = 7
+
+
+class StorageError(WorldRLError):
+    """A file that cannot be written."""
+
+    exit_code = 8
