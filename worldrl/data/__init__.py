@@ -1,1 +1,1 @@
-"""data."""
+"""Episodes: recorded, stored, cut into windows, replayed."""

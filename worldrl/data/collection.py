@@ -1,0 +1,232 @@
+"""Recording many episodes into a data set, in several processes.
+
+Seeds are cut into shards before anything starts, and each shard has its writer number, so the data set is the same
+whatever the number of processes.
+"""
+
+import multiprocessing
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any, cast
+
+from worldrl.data.dataset import Dataset, DatasetWriter, claim_writer, release_writer
+from worldrl.data.manifest import plain
+from worldrl.data.rollout import Actor, AnyEnv, roll_out
+from worldrl.errors import DataError, WorldRLError
+from worldrl.types import Episode, SimulatedEnv
+
+GRACE_S = 10.0  # for a worker to write what is whole
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What a worker process is given; ``shards`` are pairs of writer number and seeds."""
+
+    folder: Path
+    make_env: Callable[[], AnyEnv]
+    make_actor: Callable[[], Actor]
+    policy: str
+    env_id: str
+    env_kwargs: dict[str, Any]
+    stop_on_success: bool
+    shards: list[tuple[int, list[int]]]
+
+
+def collect(
+    folder: Path | str,
+    make_env: Callable[[], AnyEnv],
+    make_actor: Callable[[], Actor],
+    *,
+    policy: str,
+    seeds: Sequence[int],
+    workers: int,
+    env_id: str,
+    env_kwargs: Mapping[str, Any],
+    stop_on_success: bool = True,
+    episodes_per_shard: int = 25,
+    timeout_s: float = 600.0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Dataset:
+    """Record one episode for every seed and append them, in order, to the data set ``folder``.
+
+    Args:
+        folder: The data set; made if it is not there.
+        make_env: Builds the environment, once a process; picklable if ``workers`` is more than one.
+        make_actor: Builds the actor, likewise.
+        policy: The name recorded for whoever acts.
+        seeds: One episode each.
+        workers: Processes; 1 records in this one.
+        env_id: The environment's gymnasium id, for the manifest.
+        env_kwargs: Its keyword arguments, for the manifest.
+        stop_on_success: Whether an episode ends at its first success.
+        episodes_per_shard: At most so many episodes are lost with a killed process.
+        timeout_s: The longest silence of all workers, in seconds, that is not taken for a hang.
+        progress: Called with the number of finished episodes and of all.
+
+    Returns:
+        The whole data set, with what it held before.
+
+    Raises:
+        ValueError: If there is no seed, or ``workers`` or ``episodes_per_shard`` is less than one.
+        DataError: If a worker dies or hangs, or an episode is not sound or does not fit the data set.
+        StorageError: If the folder cannot be written.
+    """
+    for name, value in {"seeds": len(seeds), "workers": workers, "episodes_per_shard": episodes_per_shard}.items():
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}.")
+    about = (make_env, make_actor, policy, env_id, plain(env_kwargs), stop_on_success)
+    size = min(episodes_per_shard, -(-len(seeds) // workers))
+    parts = [[int(seed) for seed in seeds[i : i + size]] for i in range(0, len(seeds), size)]
+    folder, report = Path(folder), _Progress(len(seeds), progress)
+    with _claimed(folder, len(parts)) as claims:
+        shards = list(zip(claims, parts, strict=True))
+        jobs = [_Work(folder, *about, shards[i::workers]) for i in range(min(workers, len(shards)))]
+        if workers == 1:
+            _record(jobs[0], report.count)
+        else:
+            _record_in_processes(jobs, report.count, timeout_s)
+    return Dataset(folder)
+
+
+@contextmanager
+def _claimed(folder: Path, count: int) -> Iterator[list[int]]:
+    """Hold ``count`` writer numbers, in ascending order."""
+    claims: list[int] = []
+    try:
+        claims.extend(claim_writer(folder) for _ in range(count))
+        yield claims
+    finally:
+        for claim in claims:
+            release_writer(folder, claim)
+
+
+class _Progress:
+    """Counts finished episodes and tells."""
+
+    def __init__(self, total: int, tell: Callable[[int, int], None] | None) -> None:
+        self.done, self.total, self.tell = 0, total, tell
+
+    def count(self) -> None:
+        """Count one more."""
+        self.done += 1
+        if self.tell is not None:
+            self.tell(self.done, self.total)
+
+
+def _record(work: _Work, count: Callable[[], None]) -> None:
+    """Record the shards of ``work``, one after the other, in one environment."""
+    env = work.make_env()
+    try:
+        actor = work.make_actor()
+        objects = cast(SimulatedEnv, env.unwrapped).objects
+        for number, seeds in work.shards:
+            with DatasetWriter(
+                work.folder,
+                env_id=work.env_id,
+                env_kwargs=work.env_kwargs,
+                objects=objects,
+                episodes_per_shard=len(seeds),
+                writer=number,
+            ) as writer:
+                _fill(writer, env, actor, work, seeds, count)
+    finally:
+        env.close()
+
+
+def _fill(
+    writer: DatasetWriter, env: AnyEnv, actor: Actor, work: _Work, seeds: list[int], count: Callable[[], None]
+) -> None:
+    def keep(episode: Episode) -> None:
+        writer.add(episode)
+        count()
+
+    roll_out(
+        [env],
+        actor,
+        seeds=seeds,
+        record=True,
+        policy=work.policy,
+        stop_on_success=work.stop_on_success,
+        on_episode=keep,
+    )
+
+
+def _record_in_processes(jobs: list[_Work], count: Callable[[], None], timeout_s: float) -> None:
+    context = multiprocessing.get_context("spawn")
+    workers: dict[Connection, Any] = {}
+    try:
+        for job in jobs:
+            ours, theirs = context.Pipe(duplex=False)
+            workers[ours] = process = context.Process(target=_serve, args=(theirs, job), daemon=True)
+            process.start()
+            theirs.close()
+        _watch(dict(workers), count, timeout_s)
+    finally:
+        for process in workers.values():
+            if process.pid is not None and process.is_alive():
+                process.terminate()
+        for connection, process in workers.items():
+            _end(process)
+            connection.close()
+
+
+def _serve(connection: Connection, work: _Work) -> None:
+    """Be a worker: send None for every episode, "done" at the end, or the error that stopped it."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt_once)
+    try:
+        _record(work, lambda: connection.send(None))
+        connection.send("done")
+    except BrokenPipeError:  # the parent is gone
+        return
+    except WorldRLError as error:
+        connection.send(error)
+    except Exception as error:
+        connection.send(DataError(f"a worker failed with {type(error).__name__}: {error}. Try it with workers=1."))
+    except KeyboardInterrupt:
+        return
+
+
+def _interrupt_once(number: int, frame: object) -> None:
+    """Stop in good order; a second signal must not cut off the writing of what is whole."""
+    for further in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(further, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _watch(running: dict[Connection, Any], count: Callable[[], None], timeout_s: float) -> None:
+    """Listen until every worker is done; raise what one of them raised."""
+    while running:
+        heard = wait(list(running), timeout_s)
+        if not heard:
+            raise DataError(f"workers must finish an episode within {timeout_s:g} s, got none: they seem to hang.")
+        for connection in heard:
+            assert isinstance(connection, Connection)
+            try:
+                message = connection.recv()
+            except EOFError:
+                process = running[connection]
+                process.join(GRACE_S)
+                raise DataError(
+                    f"a worker died with exit code {process.exitcode}: its finished shards are kept. "
+                    "Use fewer workers if memory ran out, and collect the rest."
+                ) from None
+            if isinstance(message, BaseException):
+                raise message
+            if message == "done":
+                del running[connection]
+            else:
+                count()
+
+
+def _end(process: Any) -> None:
+    """Wait for a worker that was asked to stop, then make it."""
+    if process.pid is not None:
+        process.join(GRACE_S)
+        if process.is_alive():
+            process.kill()
+            process.join()

@@ -1,0 +1,64 @@
+"""Restoring recorded moments and living through them again."""
+
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+
+from worldrl.data.rollout import AnyEnv
+from worldrl.errors import DataError
+from worldrl.types import Array, Episode, SimulatedEnv
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What was seen from step ``start`` of an episode on, its ``k = t - start`` actions taken again.
+
+    ``frames`` ``(k+1, h, w, 3)`` uint8; ``proprio`` ``(k+1, q)``; ``states`` ``(k+1, s)``.
+    """
+
+    start: int
+    frames: npt.NDArray[np.uint8]
+    proprio: Array
+    states: npt.NDArray[np.float64]
+
+
+def replay(env: AnyEnv, episode: Episode, *, start: int) -> Replay:
+    """Restore step ``start`` of ``episode`` in ``env`` and take the recorded actions from there.
+
+    Raises:
+        DataError: If ``start`` is not a step of the episode, or the episode has no simulator states.
+    """
+    if not 0 <= start <= len(episode):
+        raise DataError(f"start must be in [0, {len(episode)}] for seed {episode.seed}, got {start}.")
+    if not episode.states.shape[1]:
+        raise DataError(f"episode with seed {episode.seed} must have simulator states, got none: it was imported.")
+    env.reset(seed=episode.seed)  # wrappers want one before the first step
+    sim = cast(SimulatedEnv, env.unwrapped)
+    observations = [sim.restore(np.array(episode.states[start]), episode.fields, episode.params)]
+    states = [np.array(sim.state())]
+    for act in episode.acts[start:]:
+        observations.append(env.step(np.array(act))[0])
+        states.append(np.array(sim.state()))
+    return Replay(
+        start=start,
+        frames=np.stack([obs["image"] for obs in observations]),
+        proprio=np.stack([obs["proprio"] for obs in observations]),
+        states=np.stack(states),
+    )
+
+
+def first_difference(env: AnyEnv, episode: Episode, *, start: int) -> int | None:
+    """Replay from ``start`` and return the first step whose state or frame differs in any bit, or None.
+
+    Raises:
+        DataError: As `replay`.
+    """
+    again = replay(env, episode, start=start)
+    for index in range(len(again.states)):
+        step = start + index
+        for old, new in ((episode.states, again.states), (episode.frames, again.frames)):
+            if old[step].tobytes() != new[index].tobytes():
+                return step
+    return None
