@@ -6,7 +6,7 @@ Sizes in shapes: ``b`` batch, ``t`` time, ``k`` tokens, ``d`` numbers a token, `
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -93,14 +93,22 @@ class Imagined:
     disagreement: Tensor
 
 
+@runtime_checkable
 class FrozenEncoder(Protocol):
     """Images to features, with weights that cannot be trained by accident.
 
-    ``fingerprint`` hashes weights, preprocessing and layer together.
+    Attributes:
+        name: Its name in the registry.
+        source: The arguments of ``worldrl.encoders.load_encoder`` that load it again, as plain JSON.
+        width: Feature width ``d``.
+        patch: Pixels a patch is high and wide; frames must be a multiple of it.
+        fingerprint: Hash of weights, preprocessing and layer together.
     """
 
     name: str
+    source: dict[str, Any]
     width: int
+    patch: int
     fingerprint: str
 
     def __call__(self, frames: npt.NDArray[np.uint8]) -> Features:

@@ -40,7 +40,7 @@ class FeatureCache:
         self.folder = None if folder is None else Path(folder)
         self.encoder = encoder
         self.name, self.width, self.fingerprint = encoder.name, encoder.width, encoder.fingerprint
-        self.patch: int | None = getattr(encoder, "patch", None)
+        self.patch, self.source = encoder.patch, encoder.source
         self.device = torch.device(getattr(encoder, "device", "cpu"))
         self.hits = self.misses = 0
         self._tables: dict[tuple[int, int], Rows] = {}

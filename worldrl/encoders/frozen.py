@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +39,7 @@ class Encoder(nn.Module):
 
     Attributes:
         name: Its name in the registry.
+        source: What ``load_encoder`` was told, so that it can be loaded again.
         layer: The layer that is read out.
         width: Feature width ``d``.
         patch: Pixels a patch is high and wide; frames must be a multiple of it.
@@ -58,6 +60,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.name, self.layer = name, layer
+        self.source: dict[str, Any] = {"name": name, "layer": layer}
         self.width, self.patch = backbone.width(layer), backbone.stride(layer)
         self.register_buffer("shift", rearrange(torch.tensor(backbone.mean), "c -> c 1 1"), persistent=False)
         self.register_buffer("scale", rearrange(1 / torch.tensor(backbone.std), "c -> c 1 1"), persistent=False)
@@ -172,7 +175,9 @@ def load_encoder(
     if not random_init:
         tensors = load_weights(name, weights=weights, allow_hub=allow_hub)
         load_state(backbone, tensors, path=weights or converted_folder(name))
-    return Encoder(backbone, name=name, layer=layer).to(target)
+    encoder = Encoder(backbone, name=name, layer=layer).to(target)
+    encoder.source |= {"random_init": random_init, "seed": seed}
+    return encoder
 
 
 def _device(name: str) -> torch.device:

@@ -1,0 +1,232 @@
+"""The policy: a stable-baselines3 actor-critic over tokens or frames, saved as plain tensors."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from einops import rearrange, repeat
+from gymnasium import spaces
+from stable_baselines3.common.distributions import Distribution
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from torch import Tensor, nn
+
+from worldrl import checkpoint
+from worldrl.errors import CheckpointError
+from worldrl.types import Array
+
+
+class TokenExtractor(BaseFeaturesExtractor):
+    """Read every object beside proprioception, then weigh the objects by attention.
+
+    One flat vector of all tokens drowns the decisive object among the others. Here every object is read together with
+    the hand, and a learned weight decides how much of it is heard; in training whole objects are left out at random.
+
+    Args:
+        observation_space: ``(k, d)``.
+        width: Of the features.
+        dropout: Share of the objects left out in training.
+    """
+
+    def __init__(self, observation_space: spaces.Box, width: int = 128, dropout: float = 0.0) -> None:
+        super().__init__(observation_space, 2 * width)
+        tokens, features = observation_space.shape
+        self.dropout = dropout
+        self.slot = nn.Parameter(0.1 * torch.randn(tokens - 1, width))
+        self.read = nn.Linear(2 * features, width)
+        self.each = nn.Sequential(nn.SiLU(), nn.Linear(width, width), nn.SiLU())
+        self.weigh = nn.Linear(width, 2)
+        self.prefer = nn.Parameter(torch.zeros(tokens - 1, 2))
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """Return features ``(b, 2 * width)`` of tokens ``(b, k, d)``."""
+        hand = repeat(observations[:, 0], "b d -> b k d", k=observations.shape[1] - 1)
+        h = self.each(self.read(torch.cat([observations[:, 1:], hand], dim=-1)) + self.slot)
+        logits = self.weigh(h) + self.prefer
+        if self.training and self.dropout > 0:
+            gone = torch.rand(logits.shape[:2], device=logits.device) < self.dropout
+            logits = logits.masked_fill(rearrange(gone & ~gone.all(dim=1, keepdim=True), "b k -> b k 1"), -1e4)
+        share = logits.softmax(dim=1)
+        return torch.cat([(h * share[..., i : i + 1]).sum(dim=1) for i in range(2)], dim=-1)
+
+
+class FrameExtractor(BaseFeaturesExtractor):
+    """Read frames ``(c, h, w)`` in ``[-1, 1]`` with strided convolutions.
+
+    Args:
+        observation_space: ``(c, h, w)``.
+        width: Of the features.
+    """
+
+    def __init__(self, observation_space: spaces.Box, width: int = 128) -> None:
+        super().__init__(observation_space, width)
+        channels = observation_space.shape[0]
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, 16, 5, stride=2, padding=2),
+            nn.SiLU(),
+            nn.Conv2d(16, 32, 3, stride=2, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(32, 32, 3, stride=2, padding=1),
+            nn.SiLU(),
+            nn.AdaptiveAvgPool2d(6),
+            nn.Flatten(),
+            nn.Linear(32 * 36, width),
+            nn.SiLU(),
+        )
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """Return features ``(b, width)``."""
+        features: Tensor = self.body(observations)
+        return features
+
+
+class GaussianPolicy(ActorCriticPolicy):
+    """A Gaussian policy with a capped standard deviation, and an anchor to the policy it started from.
+
+    Actor and critic share nothing, so that a critic can learn while the actor rests. With an anchor, what PPO maximises
+    as "entropy" is minus the divergence from the anchor: stable-baselines3's ``ent_coef`` is then the strength of the
+    anchor, and its training loop stays as it is.
+
+    Args:
+        observation_space: Tokens ``(k, d)`` or frames ``(c, h, w)``.
+        action_space: ``(a,)`` in ``[-1, 1]``.
+        lr_schedule: As stable-baselines3 has it.
+        sigma: Standard deviation at the start.
+        sigma_cap: Highest standard deviation; None for no cap. World4RL caps at 1 (arXiv 2509.19080).
+        dropout: Share of the objects left out in training.
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Box,
+        action_space: spaces.Box,
+        lr_schedule: Any = None,
+        *,
+        sigma: float = 0.3,
+        sigma_cap: float | None = 1.0,
+        dropout: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        self.sigma, self.sigma_cap, self.dropout = sigma, sigma_cap, dropout
+        tokens = len(observation_space.shape) == 2
+        settings: dict[str, Any] = {
+            "net_arch": {"pi": [128], "vf": [128]},
+            "activation_fn": nn.SiLU,
+            "share_features_extractor": False,
+            "features_extractor_class": TokenExtractor if tokens else FrameExtractor,
+            "features_extractor_kwargs": {"dropout": dropout} if tokens else {},
+            "log_std_init": float(np.log(sigma)),
+            "normalize_images": False,
+        }
+        super().__init__(observation_space, action_space, lr_schedule or (lambda _: 3e-4), **settings | kwargs)
+        self._anchor: list[GaussianPolicy] = []  # in a list, so that torch does not take it for a part of this policy
+
+    def anchor_to(self, other: "GaussianPolicy") -> None:
+        """Pull towards another policy, which is frozen, in every update from now on."""
+        other.set_training_mode(False)
+        for parameter in other.parameters():
+            parameter.requires_grad_(False)
+        self._anchor = [other]
+
+    def actor_parameters(self) -> list[nn.Parameter]:
+        """Return the parameters that decide on actions."""
+        parts = (self.pi_features_extractor, self.mlp_extractor.policy_net, self.action_net)
+        return [self.log_std, *(parameter for part in parts for parameter in part.parameters())]
+
+    def mean(self, obs: Tensor) -> Tensor:
+        """Return the mean action ``(b, a)``, not clipped."""
+        features = self.pi_features_extractor(obs)
+        mean: Tensor = self.action_net(self.mlp_extractor.forward_actor(features))
+        return mean
+
+    def evaluate_actions(self, obs: Any, actions: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return values, log-probabilities and, with an anchor, minus the divergence from it in place of the entropy."""
+        values, log_prob, entropy = super().evaluate_actions(obs, actions)
+        return values, log_prob, -self.divergence(obs) if self._anchor else entropy
+
+    def divergence(self, obs: Tensor) -> Tensor:
+        """Return the Kullback-Leibler divergence of this policy from its anchor ``(b,)``, summed over action dimensions."""
+        ours = torch.distributions.Normal(self.mean(obs), self._log_std().exp())
+        with torch.no_grad():
+            theirs = torch.distributions.Normal(self._anchor[0].mean(obs), self._anchor[0]._log_std().exp())
+        return torch.distributions.kl_divergence(ours, theirs).sum(dim=-1)
+
+    def _log_std(self) -> Tensor:
+        return self.log_std if self.sigma_cap is None else self.log_std.clamp(max=float(np.log(self.sigma_cap)))
+
+    def _get_action_dist_from_latent(self, latent_pi: Tensor) -> Distribution:
+        return self.action_dist.proba_distribution(self.action_net(latent_pi), self._log_std())
+
+    def save_pretrained(self, path: Path, *, pipeline: str) -> None:
+        """Save to a folder, with the hash of the observation pipeline it was made for.
+
+        Raises:
+            StorageError: If it cannot be written.
+        """
+        config = {
+            "obs_shape": list(self.observation_space.shape or ()),
+            "act_dim": int(np.prod(self.action_space.shape or ())),
+            "sigma": self.sigma,
+            "sigma_cap": self.sigma_cap,
+            "dropout": self.dropout,
+            "pipeline": pipeline,
+        }
+        checkpoint.save(path, kind="policy", config=config, tensors=self.state_dict())
+
+
+def load_policy(path: Path) -> tuple[GaussianPolicy, str]:
+    """Load a policy and the hash of the observation pipeline it was made for.
+
+    Raises:
+        CheckpointError: If the folder is damaged or not a policy.
+    """
+    saved = checkpoint.load(path, kind="policy")
+    try:
+        config = dict(saved.config)
+        pipeline = str(config.pop("pipeline"))
+        policy = make_policy(tuple(config.pop("obs_shape")), int(config.pop("act_dim")), **config)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}/config.json does not describe a policy: {error}.") from error
+    checkpoint.load_state(policy, saved.tensors, path=path)
+    policy.set_training_mode(False)
+    return policy, pipeline
+
+
+def make_policy(obs_shape: tuple[int, ...], act_dim: int, **kwargs: Any) -> GaussianPolicy:
+    """Make an untrained policy for tokens ``(k, d)`` or frames ``(c, h, w)``."""
+    space = spaces.Box(-np.inf, np.inf, obs_shape, np.float32)
+    return GaussianPolicy(space, spaces.Box(-1.0, 1.0, (act_dim,), np.float32), **kwargs)
+
+
+class PolicyActor:
+    """A policy behind an observation pipeline, acting in real environments; all running ones are encoded together.
+
+    Args:
+        policy: Speaks the pipeline's observations.
+        pipeline: Called with frames, proprioception and labels.
+        deterministic: Whether to take the mean action rather than a sample.
+    """
+
+    def __init__(self, policy: Any, pipeline: Any, *, deterministic: bool = True) -> None:
+        self.policy, self.pipeline, self.deterministic = policy, pipeline, deterministic
+        self._rngs: dict[int, np.random.Generator] = {}
+
+    def begin(self, slot: int, env: Any, seed: int) -> None:
+        """Start an episode in a slot; a sampling policy draws from the episode's seed."""
+        self._rngs[slot] = np.random.default_rng([seed, 3])
+
+    def act(self, observations: list[Any], envs: list[Any], slots: Array) -> Array:
+        """Return the actions ``(b, a)`` in ``[-1, 1]``."""
+        frames = np.stack([obs["image"] for obs in observations])
+        proprio = np.stack([obs["proprio"] for obs in observations])
+        labels = None
+        if self.pipeline.masks == "simulator":
+            labels = np.stack([env.unwrapped.labels() for env in envs])
+        obs = self.pipeline(frames, proprio, labels)
+        acts, _ = self.policy.predict(obs, deterministic=True)
+        if not self.deterministic:
+            sigma = self.policy._log_std().exp().detach().cpu().numpy()
+            noise = np.stack([self._rngs[int(slot)].standard_normal(acts.shape[1]) for slot in slots])
+            acts = acts + sigma * noise
+        return np.clip(acts, -1.0, 1.0).astype(np.float32)

@@ -1,0 +1,167 @@
+"""Refinement: PPO inside an imagined environment, and the choice of what to keep without a real step."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.vector import VectorEnv
+from stable_baselines3 import PPO
+from stable_baselines3.common.callbacks import BaseCallback
+from torch import Tensor
+
+from worldrl.agents.policy import GaussianPolicy
+from worldrl.agents.sb3 import Sb3VecEnv
+from worldrl.types import Array
+
+
+@dataclass(frozen=True)
+class Trial:
+    """How a policy does in imagination, from every start once, without exploring.
+
+    ``success`` and ``halted`` are shares of the episodes, ``length`` the mean number of steps of the successful ones, and
+    ``lengths`` and ``wins`` ``(m,)`` say so for every start.
+    """
+
+    success: float
+    halted: float
+    length: float
+    wins: Array
+    lengths: Array
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A checkpoint on the way: its weights, the steps it took, and how it did in imagination."""
+
+    state: dict[str, Tensor]
+    steps: int
+    trial: Trial
+
+
+def try_out(env: VectorEnv[Any, Any, Any], policy: Any, *, seed: int) -> Trial:
+    """Let a policy act in imagination without exploring, environment ``i`` from start ``i``.
+
+    Args:
+        env: An imagined environment in ``SAME_STEP`` mode, with one environment a start.
+        policy: Asked for deterministic actions.
+        seed: Of the imagination: candidates that are tried under one seed meet the same chances.
+    """
+    count = env.num_envs
+    obs, _ = env.reset(seed=seed, options={"start": np.arange(count)})
+    wins, halts, over = np.zeros(count, bool), np.zeros(count, bool), np.zeros(count, bool)
+    lengths = np.zeros(count, np.int64)
+    while not over.all():
+        acts, _ = policy.predict(obs, deterministic=True)
+        obs, _, end, trunc, info = env.step(np.clip(acts, -1.0, 1.0))
+        lengths[~over] += 1
+        fresh = (end | trunc) & ~over
+        if fresh.any():
+            wins[fresh] = info["final_info"]["success"][fresh]
+            halts[fresh] = info["final_info"]["halted"][fresh]
+        over |= fresh
+    mean = float(lengths[wins].mean()) if wins.any() else float("nan")
+    return Trial(float(wins.mean()), float(halts.mean()), mean, wins, lengths)
+
+
+def refine(
+    policy: GaussianPolicy,
+    env: VectorEnv[Any, Any, Any],
+    trial: Callable[[Any], Trial],
+    *,
+    steps: int,
+    anchor: float = 0.05,
+    warm_up: int = 2,
+    every: int = 4,
+    seed: int = 0,
+    progress: Callable[[int, Trial | None], None] | None = None,
+    **ppo: Any,
+) -> list[Candidate]:
+    """Refine a cloned policy by PPO in imagination, keeping a candidate now and then.
+
+    Args:
+        policy: Where to start; a copy of it is the anchor. Changed in place, and left in evaluation mode.
+        env: An imagined environment in ``SAME_STEP`` mode, to learn in.
+        trial: Tries a policy out in imagination.
+        steps: Imagined steps to learn from.
+        anchor: Weight of the divergence from the cloned policy.
+        warm_up: Updates at the beginning in which only the critic learns.
+        every: Updates between candidates.
+        seed: Of policy and environment.
+        progress: Called before each rollout with the steps so far and the trial, if there was one.
+        ppo: Further arguments of stable-baselines3's PPO.
+
+    Returns:
+        The candidates in order; the first is the cloned policy itself.
+    """
+    policy.anchor_to(deepcopy(policy))
+    keeper = _Keeper(policy, trial, warm_up=warm_up, every=every, progress=progress)
+    settings = PPO_SETTINGS | ppo
+    learner = PPO(_given(policy), Sb3VecEnv(env), ent_coef=anchor, seed=seed, device="cpu", verbose=0, **settings)
+    learner.learn(steps, callback=keeper)
+    keeper.keep(learner.num_timesteps)
+    policy.set_training_mode(False)
+    return keeper.candidates
+
+
+PPO_SETTINGS: dict[str, Any] = {
+    "learning_rate": 3e-4,
+    "n_steps": 40,
+    "batch_size": 1024,
+    "n_epochs": 4,
+    "gamma": 0.97,
+    "gae_lambda": 0.95,
+    "clip_range": 0.2,
+    "max_grad_norm": 0.5,
+}
+"""What PPO is given unless told otherwise (our choice; World4RL publishes none of it)."""
+
+
+class _Keeper(BaseCallback):
+    """Lets the actor rest while the critic warms up, and keeps candidates."""
+
+    def __init__(
+        self,
+        policy: GaussianPolicy,
+        trial: Callable[[Any], Trial],
+        *,
+        warm_up: int,
+        every: int,
+        progress: Callable[[int, Trial | None], None] | None,
+    ) -> None:
+        super().__init__()
+        self.actor, self.trial, self.warm_up, self.every, self.report = policy, trial, warm_up, every, progress
+        self.candidates: list[Candidate] = []
+        self.rollouts = 0
+
+    def _on_rollout_start(self) -> None:
+        for parameter in self.actor.actor_parameters():
+            parameter.requires_grad_(self.rollouts >= self.warm_up)
+        trained = self.rollouts - self.warm_up
+        trial = self.keep(self.num_timesteps) if trained % self.every == 0 and trained >= 0 else None
+        if self.report is not None:
+            self.report(self.num_timesteps, trial)
+        self.rollouts += 1
+
+    def _on_step(self) -> bool:
+        return True
+
+    def keep(self, steps: int) -> Trial:
+        """Keep the policy as it is now, and how it does in imagination."""
+        self.actor.set_training_mode(False)
+        trial = self.trial(self.actor)
+        state = {name: tensor.detach().clone() for name, tensor in self.actor.state_dict().items()}
+        self.candidates.append(Candidate(state, steps, trial))
+        return trial
+
+
+def _given(policy: GaussianPolicy) -> Any:
+    """Return a policy class that hands over an existing policy, with an optimiser of its own, to stable-baselines3."""
+
+    def build(observation_space: Any, action_space: Any, lr_schedule: Any, **_: Any) -> GaussianPolicy:
+        policy.optimizer = torch.optim.Adam(policy.parameters(), lr=lr_schedule(1), eps=1e-5)
+        return policy
+
+    return build

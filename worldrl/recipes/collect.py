@@ -1,0 +1,103 @@
+"""Record episodes in MuJoCo: by an expert, by a policy, or at random."""
+
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from omegaconf import MISSING
+
+from worldrl.errors import ConfigError
+from worldrl.recipes.parts import (
+    EnvOptions,
+    bar,
+    check_positive,
+    make_env,
+    make_envs,
+    need,
+    option,
+    pipeline_at,
+    say,
+    seeds_for,
+    use_threads,
+)
+
+SCRIPTED = ("expert", "noisy_expert", "random")
+
+
+@dataclass
+class Config:
+    """Options of ``worldrl collect``."""
+
+    env: EnvOptions = field(default_factory=EnvOptions)
+    out: str = option(MISSING, "folder of the data set; episodes are added to one that is there")
+    policy: str = option("noisy_expert", "expert, noisy_expert, random, or the folder of a policy")
+    observation: str = option("", "folder of the observation pipeline, for a policy")
+    features: str = option("", "folder of the feature cache, for a policy; empty for none")
+    noise: float = option(0.3, "standard deviation of the noisy expert's noise")
+    explore: bool = option(True, "whether a policy samples its actions rather than taking the mean")
+    episodes: int = option(50, "episodes to record")
+    seed: int = option(0, "of the run; episode seeds follow from it and from who acts")
+    workers: int = option(1, "processes, for experts and random play")
+    slots: int = option(16, "environments stepped and encoded together, for a policy")
+    threads: int = option(0, "threads of torch; 0 leaves them alone")
+
+    def check(self) -> None:
+        """Refuse options out of range."""
+        check_positive(episodes=self.episodes, workers=self.workers, slots=self.slots)
+        if self.policy not in SCRIPTED and not self.observation:
+            raise ConfigError(f"policy '{self.policy}' needs observation=FOLDER; scripted ones are {SCRIPTED}.")
+
+
+def run(config: Config) -> None:
+    """Record the episodes and say how they went."""
+    use_threads(config.threads)
+    dataset = _scripted(config) if config.policy in SCRIPTED else _policy(config)
+    who = config.policy if config.policy in SCRIPTED else "policy"
+    mine = dataset.select(policy=who)
+    wins = sum(bool(episode.success.any()) for episode in mine)
+    say(f"collected {config.out}: {len(mine)} {who} episodes, {wins} successful, {mine.num_steps} steps")
+
+
+def actor_for(policy: str, noise: float) -> Any:
+    """Return a scripted actor by name."""
+    from worldrl.agents.experts import RandomActor, ScriptedActor
+
+    return RandomActor() if policy == "random" else ScriptedActor(noise=noise if policy == "noisy_expert" else 0.0)
+
+
+def _scripted(config: Config) -> Any:
+    from worldrl.data.collection import collect
+
+    return collect(
+        Path(config.out),
+        partial(make_env, config.env.id, dict(config.env.kwargs)),
+        partial(actor_for, config.policy, config.noise),
+        policy=config.policy,
+        seeds=seeds_for(config.policy, config.seed, config.episodes),
+        workers=config.workers,
+        env_id=config.env.id,
+        env_kwargs=dict(config.env.kwargs),
+        progress=bar("collect"),
+    )
+
+
+def _policy(config: Config) -> Any:
+    from worldrl.agents.policy import PolicyActor, load_policy
+    from worldrl.data.dataset import Dataset, DatasetWriter
+    from worldrl.data.rollout import roll_out
+
+    policy, made_for = load_policy(need(config.policy, "policy"))
+    cache = Path(config.features) if config.features else None
+    with pipeline_at(need(config.observation, "observation pipeline"), cache) as pipeline:
+        pipeline.require(made_for, owner=config.policy)
+        envs = make_envs(config.env, min(config.slots, config.episodes))
+        objects = tuple(envs[0].unwrapped.objects)
+        seeds = seeds_for("policy", config.seed, config.episodes)
+        actor = PolicyActor(policy, pipeline, deterministic=not config.explore)
+        with DatasetWriter(
+            Path(config.out), env_id=config.env.id, env_kwargs=dict(config.env.kwargs), objects=objects
+        ) as writer:
+            for episode in roll_out(envs, actor, seeds=seeds, record=True, policy="policy", progress=bar("collect")):
+                writer.add(episode)
+    return Dataset(Path(config.out))

@@ -1,0 +1,80 @@
+"""Turn frames into tokens: fit the observation pipeline, and run the frozen encoder over every frame once."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from omegaconf import MISSING
+
+from worldrl.recipes.parts import (
+    EncoderOptions,
+    ObjectOptions,
+    bar,
+    check_positive,
+    encoder_for,
+    need,
+    option,
+    pipeline_at,
+    say,
+    use_threads,
+)
+
+
+@dataclass
+class Config:
+    """Options of ``worldrl encode``."""
+
+    episodes: str = option(MISSING, "folder of the data set")
+    out: str = option(MISSING, "folder of the observation pipeline; one that is there is used, not fitted again")
+    features: str = option("", "folder of the feature cache; empty for none")
+    encoder: EncoderOptions = field(default_factory=EncoderOptions)
+    objects: ObjectOptions = field(default_factory=ObjectOptions)
+    frames: int = option(3000, "frames to fit the pipeline on, at most")
+    seed: int = option(0, "of the choice of frames")
+    threads: int = option(0, "threads of torch; 0 leaves them alone")
+
+    def check(self) -> None:
+        """Refuse options out of range."""
+        check_positive(frames=self.frames, components=self.objects.components, groups=self.objects.groups)
+
+
+def run(config: Config) -> None:
+    """Fit the pipeline if there is none, then encode every frame into the cache."""
+    from worldrl.data.dataset import Dataset
+    from worldrl.observation import ObservationPipeline
+
+    use_threads(config.threads)
+    dataset = Dataset(need(config.episodes, "data set"))
+    cache = Path(config.features) if config.features else None
+    if not Path(config.out).exists():
+        frames, proprio, labels = _sample(dataset, config.frames, config.seed)
+        with encoder_for(config.encoder, cache) as encoder:
+            ObservationPipeline.fit(
+                frames,
+                proprio,
+                labels,
+                objects=tuple(dataset.manifest.objects),
+                masks=config.objects.masks,
+                encoder=encoder,
+                components=config.objects.components,
+                groups=config.objects.groups,
+                seed=config.seed,
+            ).save_pretrained(Path(config.out))
+    with pipeline_at(Path(config.out), cache) as pipeline:
+        show = bar("encode")
+        for i, episode in enumerate(dataset):
+            pipeline(np.asarray(episode.frames), np.asarray(episode.proprio), np.asarray(episode.labels))
+            show(i + 1, len(dataset))
+        say(f"observation {config.out}: tokens {pipeline.shape}, masks: {pipeline.masks}, hash {pipeline.hash[:12]}")
+
+
+def _sample(dataset, count: int, seed: int):  # type: ignore[no-untyped-def]
+    """Choose frames from all over the data set, in order."""
+    owners = np.repeat(np.arange(len(dataset)), np.asarray(dataset.lengths) + 1)
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(owners))[:count])
+    first = np.cumsum(np.asarray(dataset.lengths) + 1) - (np.asarray(dataset.lengths) + 1)
+    parts = []
+    for i in np.unique(owners[chosen]):
+        rows, episode = chosen[owners[chosen] == i] - first[i], dataset[int(i)]
+        parts.append([np.asarray(array)[rows] for array in (episode.frames, episode.proprio, episode.labels)])
+    return (np.concatenate([part[j] for part in parts]) for j in range(3))

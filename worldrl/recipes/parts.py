@@ -1,0 +1,209 @@
+"""What several recipes are made of: typed option groups, and how they become objects."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from worldrl.errors import ConfigError, DeviceError
+
+ROLES = {"expert": 0, "noisy_expert": 0, "random": 1, "policy": 2, "evaluation": 5}
+"""Who acts in an episode decides which seeds it may have, so that nothing is evaluated where it was trained."""
+
+
+def option(default: Any, text: str) -> Any:
+    """Return a dataclass field with its help text; lists and dicts are copied."""
+    if isinstance(default, list | dict):
+        return field(default_factory=lambda: type(default)(default), metadata={"help": text})
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass
+class EnvOptions:
+    """Which real task."""
+
+    id: str = option("worldrl/PressButton-v0", "id of a registered environment")
+    kwargs: dict[str, Any] = option({"size": 98, "max_steps": 40}, "arguments of its constructor")
+
+
+@dataclass
+class EncoderOptions:
+    """Which frozen encoder."""
+
+    name: str = option("dinov2_vits14", "name in the registry, or none for geometry alone")
+    layer: int | None = option(None, "layer to read out, from one; null for the encoder's own default")
+    random_init: bool = option(False, "leave the weights at random: the control for what pretraining brings")
+    seed: int = option(0, "of the random weights")
+
+
+@dataclass
+class ObjectOptions:
+    """How objects are found and told."""
+
+    masks: str = option("simulator", "simulator (privileged ground truth) or none (prototypes of patch features)")
+    components: int = option(32, "numbers an object that say what it looks like")
+    groups: int = option(8, "number of prototypes without masks")
+
+
+@dataclass
+class WorldModelOptions:
+    """Shape of the world model."""
+
+    history: int = option(4, "past observations it looks at")
+    steps: int = option(2, "network evaluations a step of imagination")
+    size: str = option("small", "name of a size: tiny, small, base")
+
+
+def seeds_for(role: str, seed: int, count: int, *, skip: int = 0) -> range:
+    """Return the episode seeds of one role in one run: different for different roles and runs."""
+    first = 10_000_000 * seed + 1_000_000 * ROLES[role] + skip
+    return range(first, first + count)
+
+
+def make_env(env_id: str, kwargs: dict[str, Any]) -> Any:
+    """Make a registered environment.
+
+    Raises:
+        ConfigError: If there is none of that name or it does not take these arguments.
+    """
+    import difflib
+
+    import gymnasium as gym
+
+    import worldrl.envs  # noqa: F401  registers the ids
+
+    if env_id not in gym.registry:
+        known = [name for name in gym.registry if name.startswith("worldrl/")]
+        close = difflib.get_close_matches(env_id, known, n=1)
+        hint = f": did you mean '{close[0]}'?" if close else ": worldrl envs lists them."
+        raise ConfigError(f"no environment is called '{env_id}'{hint}")
+    try:
+        return gym.make(env_id, disable_env_checker=True, **kwargs)
+    except TypeError as error:
+        raise ConfigError(f"{env_id} does not take these arguments: {error}.") from error
+
+
+def make_envs(options: EnvOptions, count: int) -> list[Any]:
+    """Make several environments of one kind in this process; each is built once."""
+    return [make_env(options.id, dict(options.kwargs)) for _ in range(count)]
+
+
+@contextmanager
+def encoder_for(options: EncoderOptions, cache: Path | None) -> Iterator[Any]:
+    """Load the frozen encoder behind a feature cache; None where the options say ``none``."""
+    if options.name == "none":
+        yield None
+        return
+    from worldrl.encoders import FeatureCache, load_encoder
+
+    encoder = load_encoder(
+        options.name, layer=options.layer, random_init=options.random_init, seed=options.seed
+    )
+    with FeatureCache(cache, encoder) as cached:
+        yield cached
+
+
+@contextmanager
+def pipeline_at(path: Path, cache: Path | None) -> Iterator[Any]:
+    """Load an observation pipeline with its encoder behind a feature cache."""
+    from worldrl import checkpoint
+    from worldrl.encoders import FeatureCache, load_encoder
+    from worldrl.observation import ObservationPipeline
+
+    source = checkpoint.load(path, kind="observation").config["encoder"]
+    if source is None:
+        yield ObservationPipeline.from_pretrained(path)
+        return
+    with FeatureCache(cache, load_encoder(**source)) as cached:
+        yield ObservationPipeline.from_pretrained(path, encoder=cached)
+
+
+def tokens_of(dataset: Any, pipeline: Any) -> Any:
+    """Observe every episode of a data set through a pipeline."""
+    from worldrl.world_model.fit import Tokens
+
+    observed = [pipeline(np.asarray(e.frames), np.asarray(e.proprio), np.asarray(e.labels)) for e in dataset]
+    return Tokens(
+        observed,
+        [np.array(e.acts) for e in dataset],
+        [np.array(e.success) for e in dataset],
+        [e.policy for e in dataset],
+    )
+
+
+def use_threads(count: int) -> None:
+    """Give torch a number of threads; 0 leaves it alone."""
+    import torch
+
+    if count > 0:
+        torch.set_num_threads(count)
+
+
+def check_device(name: str) -> str:
+    """Refuse a device that this machine does not have, instead of falling back to the CPU.
+
+    Raises:
+        DeviceError: If there is none of that name.
+    """
+    import torch
+
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise DeviceError(f"device must be one of this machine, got '{name}': use device=cpu.") from error
+    return name
+
+
+def bar(label: str) -> Callable[..., None]:
+    """Return a progress bar that is called with done and total, or with a step and a loss; silent off a terminal."""
+    began = time.perf_counter()
+
+    def show(done: int, other: float = 0.0) -> None:
+        if sys.stderr.isatty():
+            text = f"{done}/{int(other)}" if isinstance(other, int) and other >= done else f"{done} {other:.4f}"
+            print(f"\r{label} {text} {time.perf_counter() - began:.0f} s ", end="", file=sys.stderr, flush=True)
+
+    return show
+
+
+def say(text: str) -> None:
+    """Tell the user what a stage found, on one line."""
+    if sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr)
+    print(text, flush=True)
+
+
+def need(path: str, what: str) -> Path:
+    """Return a path that must exist.
+
+    Raises:
+        ConfigError: If it does not.
+    """
+    if not Path(path).exists():
+        raise ConfigError(f"no {what} at '{path}': make it with an earlier stage or mend the path.")
+    return Path(path)
+
+
+def check_positive(**numbers: float) -> None:
+    """Refuse options that must be above zero.
+
+    Raises:
+        ConfigError: At the first that is not.
+    """
+    for name, number in numbers.items():
+        if number <= 0:
+            raise ConfigError(f"{name} must be positive, got {number}.")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what the results depend on."""
+    import platform
+    from importlib.metadata import version
+
+    names: Sequence[str] = ("worldrl", "torch", "mujoco", "gymnasium", "stable-baselines3", "numpy")
+    return {"python": platform.python_version()} | {name: version(name) for name in names}

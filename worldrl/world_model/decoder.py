@@ -1,0 +1,153 @@
+"""A small decoder from tokens back to frames, so that what a token model imagines can be looked at.
+
+It takes no part in learning or deciding anything.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from worldrl import checkpoint
+from worldrl.types import Array
+
+SIZE = 64
+"""Pixels a decoded frame is high and wide."""
+
+
+class TokenDecoder(nn.Module):
+    """Draw what tokens describe ``(64, 64)`` pixels.
+
+    Every token paints a 16x16 map of its own around its centroid, the maps are added to a learned background, and a few
+    convolutions turn the sum into pixels.
+
+    Args:
+        obs_shape: ``(k, d)``.
+        width: Channels.
+    """
+
+    grid: Tensor
+
+    def __init__(self, *, obs_shape: tuple[int, int], width: int = 32) -> None:
+        super().__init__()
+        tokens, features = obs_shape
+        self.obs_shape, self.width = obs_shape, width
+        axis = torch.linspace(-1.0, 1.0, 16)
+        self.register_buffer("grid", torch.stack(torch.meshgrid(axis, axis, indexing="ij")[::-1], dim=-1))
+        self.background = nn.Parameter(torch.zeros(width, 16, 16))
+        self.slot = nn.Parameter(0.1 * torch.randn(tokens, width))
+        self.read = nn.Sequential(nn.Linear(features, 2 * width), nn.SiLU())
+        self.look = nn.Linear(2 * width, width)
+        self.place = nn.Linear(2 * width, 4)
+        self.draw = nn.Sequential(
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(width, 4 * width, 3, padding=1),
+            nn.PixelShuffle(2),
+            nn.SiLU(),
+            nn.Conv2d(width, 4 * width, 3, padding=1),
+            nn.PixelShuffle(2),
+            nn.SiLU(),
+            nn.Conv2d(width, 3, 3, padding=1),
+        )
+
+    def forward(self, obs: Float[Tensor, "b k d"]) -> Float[Tensor, "b 3 h w"]:
+        """Return frames in ``[0, 1]``, a little beyond at most."""
+        h = self.read(obs)
+        look, place = self.look(h) + self.slot, self.place(h)
+        away = rearrange(self.grid, "r c two -> 1 1 r c two") - rearrange(place[..., :2], "b k two -> b k 1 1 two")
+        sharp = rearrange(place[..., 2:].clamp(-2.0, 4.0).exp(), "b k two -> b k 1 1 two")
+        paint = (-(away.square() * sharp).sum(dim=-1)).exp()
+        canvas = torch.einsum("b k r c, b k w -> b w r c", paint, look) + self.background
+        frames: Tensor = self.draw(canvas) + 0.5
+        return frames
+
+    @torch.no_grad()
+    def decode(self, obs: Tensor) -> npt.NDArray[np.uint8]:
+        """Return frames ``(b, 64, 64, 3)`` uint8 of tokens ``(b, k, d)``."""
+        frames = self(obs).clamp(0.0, 1.0)
+        return np.asarray(rearrange((frames * 255).round().byte(), "b c h w -> b h w c").cpu().numpy())
+
+    def save_pretrained(self, path: Path) -> None:
+        """Save to a folder.
+
+        Raises:
+            StorageError: If it cannot be written.
+        """
+        config: dict[str, Any] = {"obs_shape": list(self.obs_shape), "width": self.width}
+        checkpoint.save(path, kind="decoder", config=config, tensors=self.state_dict())
+
+    @classmethod
+    def from_pretrained(cls, path: Path) -> "TokenDecoder":
+        """Load from a folder.
+
+        Raises:
+            CheckpointError: If the folder is damaged or not a decoder.
+        """
+        saved = checkpoint.load(path, kind="decoder")
+        k, d = saved.config["obs_shape"]
+        decoder = cls(obs_shape=(int(k), int(d)), width=int(saved.config["width"]))
+        checkpoint.load_state(decoder, saved.tensors, path=path)
+        return decoder.eval()
+
+
+def fit_decoder(
+    decoder: TokenDecoder,
+    obs: Array,
+    frames: npt.NDArray[np.uint8],
+    *,
+    steps: int,
+    batch_size: int = 64,
+    lr: float = 2e-3,
+    seed: int = 0,
+    progress: Callable[[int, float], None] | None = None,
+) -> float:
+    """Train a decoder by the squared error of pixels.
+
+    Args:
+        decoder: Changed in place, and left in evaluation mode.
+        obs: Tokens ``(n, k, d)``.
+        frames: The frames they were made from ``(n, h, w, 3)`` uint8.
+        steps: Gradient steps.
+        batch_size: Frames a step.
+        lr: Learning rate, falling to zero along a cosine.
+        seed: Of the batches.
+        progress: Called with the step and the loss.
+
+    Returns:
+        The mean loss of the last tenth of the steps.
+    """
+    rng = np.random.default_rng(seed)
+    decoder.train()
+    optimizer = torch.optim.Adam(decoder.parameters(), lr=lr)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    tail: list[float] = []
+    for step in range(steps):
+        rows = rng.integers(0, len(obs), batch_size)
+        target = shrink(frames[rows])
+        # What differs from the mean frame is small and is all that matters: it weighs ten times as much.
+        weight = 1.0 + 10.0 * (target - target.mean(dim=0)).abs().amax(dim=1, keepdim=True)
+        loss = (weight * (decoder(torch.as_tensor(obs[rows])) - target).square()).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        if step >= 0.9 * steps:
+            tail.append(loss.item())
+        if progress is not None:
+            progress(step + 1, loss.item())
+    decoder.eval()
+    return sum(tail) / max(1, len(tail))
+
+
+def shrink(frames: npt.NDArray[np.uint8], size: int = SIZE) -> Float[Tensor, "b 3 h w"]:
+    """Return frames ``(b, h, w, 3)`` uint8 as floats in ``[0, 1]`` at another size, averaged over areas."""
+    pixels = rearrange(torch.from_numpy(np.ascontiguousarray(frames)), "b h w c -> b c h w").float() / 255
+    return interpolate(pixels, size=(size, size), mode="area")

@@ -1,0 +1,174 @@
+"""Transition, success and disagreement behind one interface."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from worldrl import checkpoint
+from worldrl.diffusion.actions import BINS, two_hot
+from worldrl.diffusion.denoiser import Denoiser
+from worldrl.diffusion.edm import NoiseSchedule
+from worldrl.errors import CheckpointError, ConfigError
+from worldrl.types import Imagined
+from worldrl.world_model.success import FrameSuccess, TokenSuccess
+
+SIZES: dict[str, dict[str, Any]] = {
+    "tiny": {"width": 32, "depth": 1, "heads": 2, "members": 2},
+    "small": {"width": 128, "depth": 3, "heads": 4, "members": 3},
+    "base": {"width": 256, "depth": 4, "heads": 8, "members": 5},
+}
+"""Shapes of the token transformer by name."""
+
+
+class DiffusionWorldModel(nn.Module):
+    """A diffusion world model over tokens ``(k, d)`` or frames ``(c, h, w)``, with its success classifier.
+
+    It predicts the next observation from the last ``history`` observations and actions, by few-step denoising, each
+    row by one member of the ensemble; how far the members are apart tells where the data ends.
+
+    Args:
+        obs_shape: ``(k, d)`` for tokens, ``(c, h, w)`` for frames.
+        act_dim: Action dimensions ``a``.
+        pipeline: Hash of the observation pipeline it is made for; empty for frames without one.
+        history: Past observations ``t``.
+        steps: Network evaluations a step of imagination.
+        net: Arguments of the backbone: of ``TokenDenoiserNet`` or ``FrameDenoiserNet``.
+        schedule: Arguments of ``NoiseSchedule``.
+
+    Attributes:
+        success_threshold: Probability from which an imagined observation counts as a success; calibrated in fitting.
+        halt_threshold: Disagreement from which an imagined episode has left the data; calibrated in fitting.
+
+    Raises:
+        ConfigError: If the shape is neither tokens nor frames.
+    """
+
+    success_scale: Tensor
+
+    def __init__(
+        self,
+        *,
+        obs_shape: tuple[int, ...],
+        act_dim: int,
+        pipeline: str = "",
+        history: int = 4,
+        steps: int = 2,
+        net: dict[str, Any] | None = None,
+        schedule: dict[str, float] | None = None,
+    ) -> None:
+        super().__init__()
+        self.obs_shape, self.act_dim, self.pipeline, self.history, self.steps = (
+            obs_shape,
+            act_dim,
+            pipeline,
+            history,
+            steps,
+        )
+        self.net_args = dict(SIZES["small"] if net is None and len(obs_shape) == 2 else net or {})
+        self.schedule_args = dict(schedule or {})
+        backbone, self.members = _backbone(obs_shape, history, act_dim * BINS, self.net_args)
+        ones = torch.ones(obs_shape)
+        self.denoiser = Denoiser(backbone, NoiseSchedule(**self.schedule_args), change_scale=ones, weight=ones.clone())
+        self.success = _success(obs_shape)
+        self.success_threshold, self.halt_threshold = 0.5, float("inf")
+
+    @torch.no_grad()
+    def imagine(self, obs: Tensor, acts: Tensor, *, noise: Tensor, choice: Tensor) -> Imagined:
+        """Imagine one step; see ``worldrl.types.WorldModel``."""
+        member = (choice * self.members).long().clamp_max(self.members - 1)
+        following, apart = self.denoiser.sample(noise, obs, two_hot(acts), member=member, steps=self.steps)
+        return Imagined(following, self.success(following).sigmoid(), apart / self.halt_threshold)
+
+    def freeze(self) -> "DiffusionWorldModel":
+        """Put every part in evaluation mode and forbid gradients; how a model goes into an imagined environment."""
+        for parameter in self.parameters():
+            parameter.requires_grad_(False)
+        return self.eval()
+
+    def hash(self) -> str:
+        """Identify all weights, so that refinement can prove it changed none."""
+        return checkpoint.hash_tensors(self.state_dict())
+
+    def config(self) -> dict[str, Any]:
+        """Return what it is built from again, as plain JSON."""
+        return {
+            "class": type(self).__name__,
+            "obs_shape": list(self.obs_shape),
+            "act_dim": self.act_dim,
+            "pipeline": self.pipeline,
+            "history": self.history,
+            "steps": self.steps,
+            "net": self.net_args,
+            "schedule": self.schedule_args,
+            "success_threshold": self.success_threshold,
+            "halt_threshold": None if self.halt_threshold == float("inf") else self.halt_threshold,
+        }
+
+    def save_pretrained(self, path: Path) -> None:
+        """Save to a folder.
+
+        Raises:
+            StorageError: If it cannot be written.
+        """
+        checkpoint.save(path, kind="world_model", config=self.config(), tensors=self.state_dict())
+
+    @classmethod
+    def from_pretrained(cls, path: Path) -> "DiffusionWorldModel":
+        """Load from a folder, frozen.
+
+        Raises:
+            CheckpointError: If the folder is damaged or not a world model.
+        """
+        saved = checkpoint.load(path, kind="world_model")
+        config = dict(saved.config)
+        try:
+            if config.pop("class") != cls.__name__:
+                raise CheckpointError(f"{path} must hold a {cls.__name__}: it was written by another class.")
+            success, halt = config.pop("success_threshold"), config.pop("halt_threshold")
+            model = cls(**config | {"obs_shape": tuple(config["obs_shape"])})
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{path}/config.json does not describe a world model: {error}.") from error
+        checkpoint.load_state(model, saved.tensors, path=path)
+        model.success_threshold, model.halt_threshold = float(success), float("inf") if halt is None else float(halt)
+        return model.freeze()
+
+
+class WholeMembers(nn.Module):
+    """An ensemble of whole networks behind the call of one; their answers are stacked after the batch."""
+
+    def __init__(self, nets: list[nn.Module]) -> None:
+        super().__init__()
+        self.nets = nn.ModuleList(nets)
+
+    def forward(self, x: Tensor, c_noise: Tensor, history: Tensor, codes: Tensor) -> Tensor:
+        """Return every member's answer ``(b, m, *o)``."""
+        return torch.stack([net(x, c_noise, history, codes) for net in self.nets], dim=1)
+
+
+def _backbone(obs_shape: tuple[int, ...], history: int, code_dim: int, args: dict[str, Any]) -> tuple[nn.Module, int]:
+    """Build the network for tokens or frames, and say how many members answer."""
+    if len(obs_shape) == 2:
+        from worldrl.diffusion.transformer import TokenDenoiserNet
+
+        k, d = obs_shape
+        return TokenDenoiserNet(obs_shape=(k, d), history=history, code_dim=code_dim, **args), int(args["members"])
+    if len(obs_shape) == 3:
+        from worldrl.diffusion.unet import FrameDenoiserNet
+
+        members = int(args.get("members", 1))
+        rest = {name: value for name, value in args.items() if name != "members"}
+        c, h, w = obs_shape
+        nets = [
+            FrameDenoiserNet(obs_shape=(c, h, w), history=history, code_dim=code_dim, **rest) for _ in range(members)
+        ]
+        return WholeMembers(list(nets)), members
+    raise ConfigError(f"obs_shape must be (k, d) for tokens or (c, h, w) for frames, got {obs_shape}.")
+
+
+def _success(obs_shape: tuple[int, ...]) -> nn.Module:
+    if len(obs_shape) == 2:
+        return TokenSuccess(obs_shape=(obs_shape[0], obs_shape[1]))
+    return FrameSuccess(obs_shape=(obs_shape[0], obs_shape[1], obs_shape[2]))

@@ -1,0 +1,65 @@
+"""Everything that an imagined environment is made of, in one folder: model, starts, decoder, horizon."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from worldrl import checkpoint
+from worldrl.errors import CheckpointError
+from worldrl.types import Starts
+from worldrl.world_model.decoder import TokenDecoder
+from worldrl.world_model.model import DiffusionWorldModel
+
+
+@dataclass(frozen=True)
+class World:
+    """A fitted world model and where its episodes start.
+
+    Attributes:
+        model: The world model, frozen.
+        starts: The histories that imagined episodes start from: those of real episodes' first observations first.
+        firsts: How many of the starts are first observations.
+        horizon: Decisions until an imagined episode is truncated; that of the real task.
+        task: Id of the real environment.
+        decoder: Draws tokens; None where observations are frames already.
+    """
+
+    model: DiffusionWorldModel
+    starts: Starts
+    firsts: int
+    horizon: int
+    task: str
+    decoder: TokenDecoder | None
+
+    def save_pretrained(self, path: Path) -> None:
+        """Save to a folder of checkpoints.
+
+        Raises:
+            StorageError: If it cannot be written.
+        """
+        self.model.save_pretrained(path / "model")
+        if self.decoder is not None:
+            self.decoder.save_pretrained(path / "decoder")
+        config = {"firsts": self.firsts, "horizon": self.horizon, "task": self.task, "decoder": self.decoder is not None}
+        tensors = {"obs": self.starts.obs, "acts": self.starts.acts}
+        checkpoint.save(path / "starts", kind="starts", config=config | {"model": self.model.hash()}, tensors=tensors)
+
+    @classmethod
+    def from_pretrained(cls, path: Path) -> "World":
+        """Load from a folder.
+
+        Raises:
+            CheckpointError: If a part is missing or damaged, or model and starts are of two different worlds.
+        """
+        path = Path(path)
+        saved = checkpoint.load(path / "starts", kind="starts")
+        model = DiffusionWorldModel.from_pretrained(path / "model")
+        if saved.config["model"] != model.hash():
+            raise CheckpointError(f"{path} holds the model of one world and the starts of another: fit it again.")
+        return cls(
+            model=model,
+            starts=Starts(saved.tensors["obs"], saved.tensors["acts"]),
+            firsts=int(saved.config["firsts"]),
+            horizon=int(saved.config["horizon"]),
+            task=str(saved.config["task"]),
+            decoder=TokenDecoder.from_pretrained(path / "decoder") if saved.config["decoder"] else None,
+        )
