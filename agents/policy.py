@@ -1,5 +1,6 @@
 """The policy: a stable-baselines3 actor-critic over tokens or frames, saved as plain tensors."""
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,19 @@ from torch import Tensor, nn
 from worldrl import checkpoint
 from worldrl.errors import CheckpointError
 from worldrl.types import Array
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a policy was made for and from.
+
+    ``pipeline`` is the hash of its observation pipeline; ``real_steps`` and ``imagined_steps`` are how many steps went
+    into it, recorded ones included that a world model learned from.
+    """
+
+    pipeline: str
+    real_steps: int = 0
+    imagined_steps: int = 0
 
 
 class TokenExtractor(BaseFeaturesExtractor):
@@ -158,8 +172,8 @@ class GaussianPolicy(ActorCriticPolicy):
     def _get_action_dist_from_latent(self, latent_pi: Tensor) -> Distribution:
         return self.action_dist.proba_distribution(self.action_net(latent_pi), self._log_std())
 
-    def save_pretrained(self, path: Path, *, pipeline: str) -> None:
-        """Save to a folder, with the hash of the observation pipeline it was made for.
+    def save_pretrained(self, path: Path, *, origin: Origin) -> None:
+        """Save to a folder, with what it was made for and from.
 
         Raises:
             StorageError: If it cannot be written.
@@ -170,13 +184,13 @@ class GaussianPolicy(ActorCriticPolicy):
             "sigma": self.sigma,
             "sigma_cap": self.sigma_cap,
             "dropout": self.dropout,
-            "pipeline": pipeline,
+            "origin": asdict(origin),
         }
         checkpoint.save(path, kind="policy", config=config, tensors=self.state_dict())
 
 
-def load_policy(path: Path) -> tuple[GaussianPolicy, str]:
-    """Load a policy and the hash of the observation pipeline it was made for.
+def load_policy(path: Path) -> tuple[GaussianPolicy, Origin]:
+    """Load a policy and what it was made for and from.
 
     Raises:
         CheckpointError: If the folder is damaged or not a policy.
@@ -184,13 +198,13 @@ def load_policy(path: Path) -> tuple[GaussianPolicy, str]:
     saved = checkpoint.load(path, kind="policy")
     try:
         config = dict(saved.config)
-        pipeline = str(config.pop("pipeline"))
+        origin = Origin(**config.pop("origin"))
         policy = make_policy(tuple(config.pop("obs_shape")), int(config.pop("act_dim")), **config)
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path}/config.json does not describe a policy: {error}.") from error
     checkpoint.load_state(policy, saved.tensors, path=path)
     policy.set_training_mode(False)
-    return policy, pipeline
+    return policy, origin
 
 
 def make_policy(obs_shape: tuple[int, ...], act_dim: int, **kwargs: Any) -> GaussianPolicy:

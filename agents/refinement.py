@@ -21,8 +21,8 @@ from worldrl.types import Array
 class Trial:
     """How a policy does in imagination, from every start once, without exploring.
 
-    ``success`` and ``halted`` are shares of the episodes, ``length`` the mean number of steps of the successful ones, and
-    ``lengths`` and ``wins`` ``(m,)`` say so for every start.
+    ``success`` and ``halted`` are shares of the episodes, ``length`` the mean number of steps of the successful ones,
+    and ``lengths`` and ``wins`` ``(m,)`` say so for every start.
     """
 
     success: float
@@ -34,11 +34,15 @@ class Trial:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A checkpoint on the way: its weights, the steps it took, and how it did in imagination."""
+    """A checkpoint on the way: its weights, the steps it took, how it did in imagination, and how far it has strayed.
+
+    ``divergence`` is the mean Kullback-Leibler divergence from the cloned policy over the starts, in nats.
+    """
 
     state: dict[str, Tensor]
     steps: int
     trial: Trial
+    divergence: float
 
 
 def try_out(env: VectorEnv[Any, Any, Any], policy: Any, *, seed: int) -> Trial:
@@ -97,7 +101,8 @@ def refine(
         The candidates in order; the first is the cloned policy itself.
     """
     policy.anchor_to(deepcopy(policy))
-    keeper = _Keeper(policy, trial, warm_up=warm_up, every=every, progress=progress)
+    starts = torch.as_tensor(env.reset(seed=seed)[0])
+    keeper = _Keeper(policy, trial, starts, warm_up=warm_up, every=every, progress=progress)
     settings = PPO_SETTINGS | ppo
     learner = PPO(_given(policy), Sb3VecEnv(env), ent_coef=anchor, seed=seed, device="cpu", verbose=0, **settings)
     learner.learn(steps, callback=keeper)
@@ -126,13 +131,15 @@ class _Keeper(BaseCallback):
         self,
         policy: GaussianPolicy,
         trial: Callable[[Any], Trial],
+        starts: Tensor,
         *,
         warm_up: int,
         every: int,
         progress: Callable[[int, Trial | None], None] | None,
     ) -> None:
         super().__init__()
-        self.actor, self.trial, self.warm_up, self.every, self.report = policy, trial, warm_up, every, progress
+        self.actor, self.trial, self.starts = policy, trial, starts
+        self.warm_up, self.every, self.report = warm_up, every, progress
         self.candidates: list[Candidate] = []
         self.rollouts = 0
 
@@ -153,7 +160,9 @@ class _Keeper(BaseCallback):
         self.actor.set_training_mode(False)
         trial = self.trial(self.actor)
         state = {name: tensor.detach().clone() for name, tensor in self.actor.state_dict().items()}
-        self.candidates.append(Candidate(state, steps, trial))
+        with torch.no_grad():
+            divergence = float(self.actor.divergence(self.starts).mean())
+        self.candidates.append(Candidate(state, steps, trial, divergence))
         return trial
 
 
@@ -165,3 +174,15 @@ def _given(policy: GaussianPolicy) -> Any:
         return policy
 
     return build
+
+
+def choose(candidates: list[Candidate]) -> Candidate:
+    """Choose what to keep, by imagination alone.
+
+    The best in imagination; of several within one standard error of it, the one that strayed least from the cloned
+    policy, because imagined success goes on rising when real success falls.
+    """
+    best = max(candidate.trial.success for candidate in candidates)
+    count = len(candidates[0].trial.wins)
+    margin = (best * (1 - best) / count) ** 0.5
+    return next(c for c in sorted(candidates, key=lambda c: c.divergence) if c.trial.success >= best - margin)

@@ -72,7 +72,7 @@ def push(env: Any) -> Array:
 
 def press_button(env: Any) -> Array:
     """Come down on the cap from above, fingers closed, and push it through its travel."""
-    top = env.position("cap") + np.array([0.0, 0.0, 0.01])
+    top = env.position("cap") + np.array([0.0, 0.0, 0.0125])
     target = hover(env, top, height=0.09, width=0.03)
     target[2] -= 0.03
     return reach_towards(env, target, gripper=-1.0)

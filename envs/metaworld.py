@@ -12,6 +12,7 @@ from gymnasium import spaces
 from worldrl.envs.moments import Moments
 from worldrl.envs.rendering import shared_renderer
 from worldrl.envs.simulator import mujoco
+from worldrl.envs.steps import count_real_step
 from worldrl.errors import ConfigError, NumericsError
 from worldrl.types import Array
 
@@ -99,6 +100,7 @@ class MetaWorldEnv(gym.Env[Any, Array]):
         """
         if not np.isfinite(action).all():
             raise NumericsError(f"action must be finite, got {action}: check the policy's output.")
+        count_real_step()
         act = np.clip(np.asarray(action, np.float32), -1.0, 1.0)
         warnings = self.data.warning.number.sum()
         for _ in range(self.action_repeat):

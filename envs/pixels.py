@@ -13,6 +13,7 @@ from gymnasium.envs.mujoco import MujocoEnv
 from worldrl.envs.moments import Moments
 from worldrl.envs.rendering import shared_renderer
 from worldrl.envs.simulator import mujoco
+from worldrl.envs.steps import count_real_step
 from worldrl.errors import ConfigError, NumericsError
 from worldrl.types import Array
 
@@ -108,6 +109,7 @@ class PixelEnv(gym.Env[Any, Array]):
         """
         if not np.isfinite(action).all():
             raise NumericsError(f"action must be finite, got {action}: check the policy's output.")
+        count_real_step()
         share = (np.clip(np.asarray(action, np.float64), -1.0, 1.0) + 1.0) / 2.0
         warnings = self.data.warning.number.sum()
         act = (self._low + share * (self._high - self._low)).astype(np.float32)

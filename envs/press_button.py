@@ -7,12 +7,12 @@ import numpy as np
 from worldrl.envs.rewards import closeness, progress
 from worldrl.envs.tabletop import DISTRACTORS, TabletopEnv
 
-TRAVEL = 0.012
+TRAVEL = 0.016
 """Metres that the cap has to go down."""
 
 
 class PressButtonEnv(TabletopEnv):
-    """Push the cap of a button 12 mm down; the button's place, the hand's and three distractors' are random."""
+    """Push the cap of a button 16 mm down; the button's place, the hand's and three distractors' are random."""
 
     scene = "press_button"
     bodies: ClassVar[dict[str, str]] = {"button": "cap"} | DISTRACTORS

@@ -13,6 +13,7 @@ from gymnasium import spaces
 
 from worldrl.envs.rendering import shared_renderer
 from worldrl.envs.simulator import mujoco
+from worldrl.envs.steps import count_real_step
 from worldrl.envs.variation import FACTORS, vary
 from worldrl.errors import ConfigError, NumericsError
 from worldrl.types import Array
@@ -23,6 +24,8 @@ REACH = 0.025
 """Metres by which a full action moves the hand's target ahead of the hand."""
 OPEN = 0.03
 """Metres that each finger travels."""
+FINGERS = ["left_finger", "right_finger"]
+"""The bodies of the object ``fingers``, the first of every task: where the hand is, in the picture's own coordinates."""
 FIELDS = ("body_pos", "body_quat", "geom_rgba", "light_pos", "light_diffuse", "cam_pos", "cam_quat")
 """The model fields that a reset may change."""
 DISTRACTORS = {name: name for name in ("distractor_0", "distractor_1", "distractor_2")}
@@ -71,7 +74,7 @@ class TabletopEnv(gym.Env[Any, Array]):
             raise ConfigError(f"size must be at least 8 and max_steps at least 1, got {size} and {max_steps}.")
         self.model = copy.copy(_compiled(self.scene))
         self.data = mujoco.MjData(self.model)
-        self.objects = tuple(self.bodies)
+        self.objects = ("fingers", *self.bodies)
         self.render_mode, self.size, self.max_steps, self.variation = render_mode, size, max_steps, tuple(variation)
         self.observation_space = spaces.Dict(
             {
@@ -110,6 +113,7 @@ class TabletopEnv(gym.Env[Any, Array]):
         """
         if not np.isfinite(action).all():
             raise NumericsError(f"action must be finite, got {action}: check the policy's output.")
+        count_real_step()
         act = np.clip(np.asarray(action, np.float64), -1.0, 1.0)
         reach = self.data.qpos[:3] + REACH * act[:3]
         self.data.ctrl[:3] = np.clip(reach, self.model.jnt_range[:3, 0], self.model.jnt_range[:3, 1])
@@ -203,9 +207,9 @@ class TabletopEnv(gym.Env[Any, Array]):
     def _label_table(self) -> npt.NDArray[np.uint8]:
         """Map geom id to label; the last entry answers for id -1, no geom."""
         table = np.zeros(self.model.ngeom + 1, np.uint8)
-        for label, body in enumerate(self.bodies.values(), start=1):
-            root = self.model.body(body).id
-            table[:-1][self.model.geom_bodyid == root] = label
+        for label, bodies in enumerate([FINGERS, *([body] for body in self.bodies.values())], start=1):
+            ids = [self.model.body(body).id for body in bodies]
+            table[:-1][np.isin(self.model.geom_bodyid, ids)] = label
         return table
 
 

@@ -5,3 +5,7 @@ where it is used.
 """
 
 __version__ = "0.1.0"
+
+import worldrl.envs as envs  # noqa: E402  registers the environments
+
+__all__ = ["__version__", "envs"]

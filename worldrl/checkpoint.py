@@ -91,7 +91,9 @@ def save(path: Path, *, kind: str, config: Mapping[str, Any], tensors: Mapping[s
 
     def write(folder: Path) -> None:
         (folder / "config.json").write_text(json.dumps(dict(config), indent=2, allow_nan=False) + "\n")
-        save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, folder / "weights.safetensors")
+        save_file(
+            {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}, folder / "weights.safetensors"
+        )
         files = {file.name: sha256(file) for file in sorted(folder.iterdir())}
         manifest = {"kind": kind, "worldrl": __version__, "files": files}
         (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")

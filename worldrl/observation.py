@@ -8,7 +8,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -216,7 +215,7 @@ class ObservationPipeline:
         if self.masks == "none" and features is not None:
             masks = Prototypes(self._tensors["centres"], self._tensors["temperature"])(features)
         else:
-            masks = soften(torch.as_tensor(np.ascontiguousarray(labels)), len(self.objects))
+            masks = soften(torch.from_numpy(np.array(labels)), len(self.objects))
         tokens = describe(masks)
         if features is not None:
             seen = tokens[..., NUMBERS.index("visible"), None]

@@ -11,23 +11,36 @@ from worldrl.diffusion.edm import NoiseSchedule, expand
 class Denoiser(nn.Module):
     """Denoise the change from one observation to the next, given history and action codes.
 
-    What is denoised is the change, in units of its own spread: a world that stands still is then predicted by zero, and
-    small motions of a decisive object weigh as much as large ones of the hand (our choice; World4RL and DIAMOND
-    denoise whole frames).
+    What is denoised is the change (less its drift) in units of its own spread: a world that stands still is then
+    predicted by zero, and small motions of a decisive object weigh as much as large ones of the hand (our choice;
+    World4RL and DIAMOND denoise whole frames).
 
     Args:
         net: ``(x, c_noise, history, codes) -> F``; F has a member dimension after the batch.
         schedule: Noise levels.
-        change_scale: Spread of the change of each number ``(*o,)``.
+        drift: What of the change is predicted otherwise, ``(history, codes) -> (b, *o)``; None for nothing.
+        change_scale: Spread of the rest of the change of each number ``(*o,)``.
         weight: Weight of each number in the loss ``(*o,)``.
+        differences: Whether the network is shown the past as changes, in the same unit as what it predicts, beside the
+            newest observation. Tokens move by a few hundredths of their range in a step: shown as they are, a network
+            spends thousands of updates on learning to subtract.
     """
 
     change_scale: Tensor
     weight: Tensor
 
-    def __init__(self, net: nn.Module, schedule: NoiseSchedule, *, change_scale: Tensor, weight: Tensor) -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        schedule: NoiseSchedule,
+        *,
+        drift: nn.Module | None,
+        change_scale: Tensor,
+        weight: Tensor,
+        differences: bool,
+    ) -> None:
         super().__init__()
-        self.net, self.schedule = net, schedule
+        self.net, self.schedule, self.drift, self.differences = net, schedule, drift, differences
         self.register_buffer("change_scale", change_scale)
         self.register_buffer("weight", weight)
 
@@ -43,7 +56,7 @@ class Denoiser(nn.Module):
             codes: Action codes ``(b, t, c)``.
         """
         s = self.schedule.scales(sigma)
-        raw = self.net(expand(s.c_in, x) * x, s.c_noise, history, codes)
+        raw = self.net(expand(s.c_in, x) * x, s.c_noise, self._show(history), codes)
         skip = rearrange(expand(s.c_skip, x) * x, "b ... -> b 1 ...")
         return skip + rearrange(expand(s.c_out, x), "b ... -> b 1 ...") * raw
 
@@ -65,7 +78,7 @@ class Denoiser(nn.Module):
             member_weight: How much each member learns from each row; rows with zeros make members differ.
             generator: Draws noise and noise levels.
         """
-        change = self.to_change(target, history)
+        change = self.to_change(target, history, codes)
         sigma = self.schedule.draw(len(change), generator)
         noise = torch.randn(change.shape, generator=generator)
         x = change + expand(sigma, change) * noise
@@ -103,8 +116,18 @@ class Denoiser(nn.Module):
                 apart = reduce(spread * self.weight, "b ... -> b", "mean").sqrt()
             d = (x - denoised[rows, member]) / sigmas[i]
             x = x + d * (sigmas[i + 1] - sigmas[i])
-        return history[:, -1] + x * self.change_scale, apart
+        return self._expected(history, codes) + x * self.change_scale, apart
 
-    def to_change(self, target: Tensor, history: Tensor) -> Tensor:
-        """Return the change from the newest observation to ``target`` in units of its spread."""
-        return (target - history[:, -1]) / self.change_scale
+    def to_change(self, target: Tensor, history: Tensor, codes: Tensor) -> Tensor:
+        """Return how ``target`` differs from what is expected, in units of the spread of that difference."""
+        return (target - self._expected(history, codes)) / self.change_scale
+
+    def _expected(self, history: Tensor, codes: Tensor) -> Tensor:
+        """Return the newest observation, moved by the drift."""
+        newest = history[:, -1]
+        return newest if self.drift is None else newest + self.drift(history, codes)
+
+    def _show(self, history: Tensor) -> Tensor:
+        if not self.differences:
+            return history
+        return torch.cat([history[:, 1:].sub(history[:, :-1]) / self.change_scale, history[:, -1:]], dim=1)

@@ -45,6 +45,7 @@ class TokenDenoiserNet(nn.Module):
         self._config = {"width": width, "depth": depth, "heads": heads, "members": members}
         self.enter = nn.Linear(features * (history + 1), width)
         self.slot = nn.Parameter(0.02 * torch.randn(tokens, width))
+        self.act = nn.Linear(history * code_dim, width)
         self.condition = nn.Sequential(
             nn.Linear(history * code_dim + 2 * NoiseEmbedding.pairs, 2 * width), nn.SiLU(), nn.Linear(2 * width, width)
         )
@@ -71,8 +72,11 @@ class TokenDenoiserNet(nn.Module):
             history: Past tokens, newest last.
             codes: Action codes, the action to be taken last.
         """
-        condition = self.condition(torch.cat([rearrange(codes, "b t c -> b (t c)"), self.noise(c_noise)], dim=-1))
+        acts = rearrange(codes, "b t c -> b (t c)")
+        condition = self.condition(torch.cat([acts, self.noise(c_noise)], dim=-1))
+        # Zero-started modulation alone lets actions in too slowly: they are also added to every token.
         h = self.enter(torch.cat([x, rearrange(history, "b t k d -> b k (t d)")], dim=-1)) + self.slot
+        h = h + rearrange(self.act(acts), "b w -> b 1 w")
         for block in self.blocks:
             h = block(h, condition)
         out: Tensor = self.heads(h, condition)

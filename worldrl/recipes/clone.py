@@ -37,16 +37,16 @@ def run(config: Config) -> None:
     import torch
 
     from worldrl.agents.cloning import clone
-    from worldrl.agents.policy import make_policy
+    from worldrl.agents.policy import Origin, make_policy
     from worldrl.data.dataset import Dataset
 
     use_threads(config.threads)
     dataset = Dataset(need(config.episodes, "data set"))
-    good = [
-        i for i, e in enumerate(dataset) if e.policy in ("expert", "noisy_expert", "imported") and e.success.any()
-    ]
+    good = [i for i, e in enumerate(dataset) if e.policy in ("expert", "noisy_expert", "imported") and e.success.any()]
     if not good:
-        raise DataError(f"{config.episodes} holds no successful episode of an expert: collect policy=noisy_expert first.")
+        raise DataError(
+            f"{config.episodes} holds no successful episode of an expert: collect policy=noisy_expert first."
+        )
     with pipeline_at(
         need(config.observation, "observation pipeline"), Path(config.features) if config.features else None
     ) as pipeline:
@@ -69,5 +69,6 @@ def run(config: Config) -> None:
             seed=config.seed,
             progress=bar("clone"),
         )
-        policy.save_pretrained(Path(config.out), pipeline=pipeline.hash)
+        real_steps = sum(len(acts) for acts in tokens.acts)
+        policy.save_pretrained(Path(config.out), origin=Origin(pipeline.hash, real_steps))
     say(f"cloned {config.out}: {len(good)} episodes, negative log-likelihood {loss:.3f}")

@@ -87,10 +87,10 @@ def _policy(config: Config) -> Any:
     from worldrl.data.dataset import Dataset, DatasetWriter
     from worldrl.data.rollout import roll_out
 
-    policy, made_for = load_policy(need(config.policy, "policy"))
+    policy, origin = load_policy(need(config.policy, "policy"))
     cache = Path(config.features) if config.features else None
     with pipeline_at(need(config.observation, "observation pipeline"), cache) as pipeline:
-        pipeline.require(made_for, owner=config.policy)
+        pipeline.require(origin.pipeline, owner=config.policy)
         envs = make_envs(config.env, min(config.slots, config.episodes))
         objects = tuple(envs[0].unwrapped.objects)
         seeds = seeds_for("policy", config.seed, config.episodes)

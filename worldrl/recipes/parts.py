@@ -17,9 +17,7 @@ ROLES = {"expert": 0, "noisy_expert": 0, "random": 1, "policy": 2, "evaluation":
 
 
 def option(default: Any, text: str) -> Any:
-    """Return a dataclass field with its help text; lists and dicts are copied."""
-    if isinstance(default, list | dict):
-        return field(default_factory=lambda: type(default)(default), metadata={"help": text})
+    """Return a dataclass field with its help text."""
     return field(default=default, metadata={"help": text})
 
 
@@ -28,7 +26,9 @@ class EnvOptions:
     """Which real task."""
 
     id: str = option("worldrl/PressButton-v0", "id of a registered environment")
-    kwargs: dict[str, Any] = option({"size": 98, "max_steps": 40}, "arguments of its constructor")
+    kwargs: dict[str, Any] = field(
+        default_factory=lambda: {"size": 98, "max_steps": 40}, metadata={"help": "arguments of its constructor"}
+    )
 
 
 @dataclass
@@ -101,9 +101,7 @@ def encoder_for(options: EncoderOptions, cache: Path | None) -> Iterator[Any]:
         return
     from worldrl.encoders import FeatureCache, load_encoder
 
-    encoder = load_encoder(
-        options.name, layer=options.layer, random_init=options.random_init, seed=options.seed
-    )
+    encoder = load_encoder(options.name, layer=options.layer, random_init=options.random_init, seed=options.seed)
     with FeatureCache(cache, encoder) as cached:
         yield cached
 

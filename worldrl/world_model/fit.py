@@ -9,6 +9,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from worldrl.data.segments import Batch, SegmentSampler
 from worldrl.diffusion.actions import two_hot
+from worldrl.diffusion.drift import LinearDrift
 from worldrl.errors import NumericsError
 from worldrl.types import Array
 from worldrl.world_model.model import DiffusionWorldModel
@@ -33,20 +34,29 @@ class Tokens:
 
     def subset(self, index: Sequence[int]) -> "Tokens":
         """Return some of the episodes."""
-        parts = (self.obs, self.acts, self.success, self.policies)
-        return Tokens(*([part[i] for i in index] for part in parts))
+        return Tokens(
+            obs=[self.obs[i] for i in index],
+            acts=[self.acts[i] for i in index],
+            success=[self.success[i] for i in index],
+            policies=[self.policies[i] for i in index],
+        )
 
 
-def set_scale(model: DiffusionWorldModel, tokens: Tokens, *, floor: float = 0.03) -> None:
-    """Measure how far each number moves in a step, and weigh the loss by it.
+def set_scale(model: DiffusionWorldModel, sampler: SegmentSampler, *, floor: float = 0.03) -> None:
+    """Fit the drift, measure how far each number strays from it in a step, and weigh the loss by that.
 
-    A number that never moves by more than the floor is noise of the measurement: it keeps the floor as its unit, so that
-    the model need not explain it.
+    A number that never strays by more than the floor is noise of the measurement: it keeps the floor as its unit, so
+    that the model need not explain it.
     """
-    changes = torch.cat([torch.as_tensor(obs[1:] - obs[:-1]) for obs in tokens.obs])
-    spread = changes.square().mean(dim=0).sqrt()
-    model.denoiser.change_scale.copy_(2.0 * spread.clamp_min(floor))  # halved: the schedule expects a spread of 0.5
-    model.denoiser.weight.copy_((spread / floor).clamp(max=1.0) ** 2)
+    denoiser, batches = model.denoiser, list(sampler.epoch(4096))
+    obs, codes = torch.cat([b.obs for b in batches]), two_hot(torch.cat([b.acts for b in batches]))
+    history, change = obs[:, :-1], obs[:, -1] - obs[:, -2]
+    if isinstance(denoiser.drift, LinearDrift):
+        denoiser.drift.fit(history, codes, change)
+        change = change - denoiser.drift(history, codes)
+    spread = change.square().mean(dim=0).sqrt()
+    denoiser.change_scale.copy_(2.0 * spread.clamp_min(floor))  # halved: the schedule expects a spread of 0.5
+    denoiser.weight.copy_((spread / floor).clamp(max=1.0) ** 2)
 
 
 def fit_dynamics(
@@ -63,8 +73,8 @@ def fit_dynamics(
 ) -> float:
     """Train the denoiser on every episode, random ones included.
 
-    Each member learns from its own draw of the episodes, so that members differ where episodes are few. The weights that
-    are kept are a running average.
+    Each member learns from its own draw of the episodes, so that members differ where episodes are few. The weights
+    that are kept are a running average.
 
     Args:
         model: Changed in place.
@@ -85,7 +95,7 @@ def fit_dynamics(
     """
     rng = torch.Generator().manual_seed(seed)
     sampler = SegmentSampler(tokens.obs, tokens.acts, tokens.success, history=model.history, seed=seed)
-    set_scale(model, tokens)
+    set_scale(model, sampler)
     draws = (torch.rand(len(tokens), model.members, generator=rng) < overlap).float()
     draws[draws.sum(dim=1) == 0] = 1.0
     model.denoiser.train()
@@ -133,8 +143,8 @@ def fit_success(
 ) -> float:
     """Train the success classifier on the next observations of expert and policy episodes.
 
-    Half of what it sees is not the recorded next observation but the one that the (already fitted) dynamics imagines for
-    the same transition, with the recorded answer: in imagination it never sees anything else (our choice).
+    Half of what it sees is not the recorded next observation but the one that the (already fitted) dynamics imagines
+    for the same transition, with the recorded answer: in imagination it never sees anything else (our choice).
 
     Args:
         model: Changed in place.
@@ -179,12 +189,12 @@ def fit_success(
 
 
 def calibrate(
-    model: DiffusionWorldModel, tokens: Tokens, *, false_successes: float = 0.01, halted: float = 0.05, seed: int = 0
+    model: DiffusionWorldModel, tokens: Tokens, *, false_successes: float = 0.05, halted: float = 0.05, seed: int = 0
 ) -> None:
     """Set the two thresholds on episodes of the policy that the model did not learn from.
 
-    The success threshold is the lowest of 0.5 and above at which at most ``false_successes`` of the failed transitions'
-    imagined next observations would count as a success. The halting threshold is crossed somewhere by ``halted`` of the
+    The success threshold is the lowest in [0.5, 0.9] at which at most ``false_successes`` of the failed episodes have an
+    imagined next observation that counts as a success. The halting threshold is crossed somewhere by ``halted`` of the
     episodes: a quantile of steps would stop two episodes in three.
 
     Args:
@@ -210,7 +220,7 @@ def calibrate(
     model.halt_threshold = float(torch.stack(apart).quantile(1 - halted)) if apart else float("inf")
     if highest:
         allowed = float(torch.stack(highest).quantile(1 - false_successes))
-        model.success_threshold = min(0.95, max(0.5, allowed))
+        model.success_threshold = min(0.9, max(0.5, allowed))
 
 
 def _imagine(model: DiffusionWorldModel, batch: Batch, rng: torch.Generator) -> Tensor:

@@ -20,6 +20,7 @@ class World:
         firsts: How many of the starts are first observations.
         horizon: Decisions until an imagined episode is truncated; that of the real task.
         task: Id of the real environment.
+        real_steps: Recorded steps that it was fitted to.
         decoder: Draws tokens; None where observations are frames already.
     """
 
@@ -28,6 +29,7 @@ class World:
     firsts: int
     horizon: int
     task: str
+    real_steps: int
     decoder: TokenDecoder | None
 
     def save_pretrained(self, path: Path) -> None:
@@ -39,7 +41,8 @@ class World:
         self.model.save_pretrained(path / "model")
         if self.decoder is not None:
             self.decoder.save_pretrained(path / "decoder")
-        config = {"firsts": self.firsts, "horizon": self.horizon, "task": self.task, "decoder": self.decoder is not None}
+        names = ("firsts", "horizon", "task", "real_steps")
+        config = {name: getattr(self, name) for name in names} | {"decoder": self.decoder is not None}
         tensors = {"obs": self.starts.obs, "acts": self.starts.acts}
         checkpoint.save(path / "starts", kind="starts", config=config | {"model": self.model.hash()}, tensors=tensors)
 
@@ -61,5 +64,6 @@ class World:
             firsts=int(saved.config["firsts"]),
             horizon=int(saved.config["horizon"]),
             task=str(saved.config["task"]),
+            real_steps=int(saved.config["real_steps"]),
             decoder=TokenDecoder.from_pretrained(path / "decoder") if saved.config["decoder"] else None,
         )

@@ -1,0 +1,170 @@
+"""Fit a world model, its success classifier and its frame decoder to recorded episodes."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import MISSING
+
+from worldrl.errors import ConfigError
+from worldrl.recipes.parts import (
+    WorldModelOptions,
+    bar,
+    check_positive,
+    need,
+    option,
+    pipeline_at,
+    say,
+    tokens_of,
+    use_threads,
+)
+
+
+@dataclass
+class Config:
+    """Options of ``worldrl fit``."""
+
+    episodes: str = option(MISSING, "folder of the data set")
+    observation: str = option(MISSING, "folder of the observation pipeline")
+    out: str = option(MISSING, "folder of the world")
+    features: str = option("", "folder of the feature cache; empty for none")
+    world_model: WorldModelOptions = field(default_factory=WorldModelOptions)
+    steps: int = option(2000, "gradient steps of the dynamics")
+    success_steps: int = option(1000, "gradient steps of the success classifier")
+    decoder_steps: int = option(600, "gradient steps of the frame decoder; 0 for none")
+    batch_size: int = option(256, "transitions a step")
+    lr: float = option(1e-3, "highest learning rate")
+    held_out: float = option(0.15, "share of the policy's episodes kept for calibration and figures")
+    seed: int = option(0, "of weights and batches")
+    threads: int = option(0, "threads of torch; 0 leaves them alone")
+
+    def check(self) -> None:
+        """Refuse options out of range."""
+        from worldrl.world_model.model import SIZES
+
+        check_positive(steps=self.steps, success_steps=self.success_steps, batch_size=self.batch_size, lr=self.lr)
+        if not 0 < self.held_out < 1:
+            raise ConfigError(f"held_out must be in (0, 1), got {self.held_out}.")
+        if self.world_model.size not in SIZES:
+            raise ConfigError(f"world_model.size must be one of {', '.join(SIZES)}, got '{self.world_model.size}'.")
+
+
+def run(config: Config) -> None:
+    """Fit, calibrate, save, and say how well the world model predicts episodes it has not seen."""
+    import torch
+
+    from worldrl import checkpoint
+    from worldrl.data.dataset import Dataset
+    from worldrl.data.segments import SegmentSampler
+    from worldrl.types import Starts
+    from worldrl.world_model.fit import calibrate, fit_dynamics, fit_success
+    from worldrl.world_model.model import SIZES, DiffusionWorldModel
+    from worldrl.world_model.world import World
+
+    use_threads(config.threads)
+    dataset = Dataset(need(config.episodes, "data set"))
+    cache = Path(config.features) if config.features else None
+    with pipeline_at(need(config.observation, "observation pipeline"), cache) as pipeline:
+        tokens = tokens_of(dataset, pipeline)
+    train, held = split(tokens.policies, config.held_out)
+    seen, unseen = tokens.subset(train), tokens.subset(held)
+    torch.manual_seed(config.seed)
+    model = DiffusionWorldModel(
+        obs_shape=pipeline.shape,
+        act_dim=tokens.acts[0].shape[1],
+        pipeline=pipeline.hash,
+        history=config.world_model.history,
+        steps=config.world_model.steps,
+        net=SIZES[config.world_model.size],
+    )
+    fit_dynamics(
+        model, seen, steps=config.steps, batch_size=config.batch_size, lr=config.lr, seed=config.seed,
+        progress=bar("fit dynamics"),
+    )  # fmt: skip
+    fit_success(model, seen, steps=config.success_steps, seed=config.seed, progress=bar("fit success"))
+    calibrate(model, unseen, seed=config.seed)
+    model.freeze()
+    sampler = SegmentSampler(seen.obs, seen.acts, seen.success, history=model.history, seed=config.seed)
+    firsts, others = sampler.starts(first_only=True), sampler.starts(first_only=False, stride=3)
+    starts = Starts(torch.cat([firsts.obs, others.obs]), torch.cat([firsts.acts, others.acts]))
+    horizon = int(dict(dataset.manifest.env_kwargs).get("max_steps", max(dataset.lengths)))
+    decoder = _decoder(config, dataset, tokens, train) if config.decoder_steps else None
+    World(
+        model=model,
+        starts=starts,
+        firsts=len(firsts),
+        horizon=horizon,
+        task=dataset.manifest.env_id,
+        real_steps=dataset.num_steps,
+        decoder=decoder,
+    ).save_pretrained(Path(config.out))
+    figures = measure(model, unseen, seed=config.seed)
+    checkpoint.write_json(Path(config.out) / "fidelity.json", figures)
+    say(
+        f"world {config.out}, on {len(held)} held-out policy episodes: one-step R2 {figures['one_step_r2']:.2f}, replayed "
+        f"successes found {figures['success_recall']}, failures taken for successes {figures['hallucinated_success']}"
+    )
+
+
+def split(policies: Any, share: float) -> tuple[list[int], list[int]]:
+    """Keep the last share of the policy's episodes (of all, if it has none) out of training."""
+    mine = [i for i, policy in enumerate(policies) if policy == "policy"] or list(range(len(policies)))
+    held = set(mine[-max(1, round(share * len(mine))) :])
+    return [i for i in range(len(policies)) if i not in held], sorted(held)
+
+
+def measure(model: Any, tokens: Any, *, seed: int) -> dict[str, Any]:
+    """Return how a world model does on episodes it has not seen."""
+    from worldrl.data.segments import SegmentSampler
+    from worldrl.evaluation.fidelity import action_sensitivity, judged_successful, one_step_error
+
+    sampler = SegmentSampler(tokens.obs, tokens.acts, tokens.success, history=model.history, seed=seed)
+    batches = [(batch.obs, batch.acts) for batch in sampler.epoch(512)]
+    error = one_step_error(model, batches, seed=seed)
+    figures: dict[str, Any] = {
+        "one_step_r2": float(error.mean_r2),
+        "action_sensitivity": float(action_sensitivity(model, *batches[0], seed=seed)),
+        "success_threshold": model.success_threshold,
+        "halt_threshold": model.halt_threshold,
+        "episodes": len(tokens),
+    }
+    for name, wanted in (("hallucinated_success", False), ("success_recall", True)):
+        rows = [i for i, success in enumerate(tokens.success) if bool(success.any()) == wanted]
+        judged = judged_successful(model, _replay(tokens.subset(rows), model.history), seed=seed) if rows else None
+        figures[name] = None if judged is None else float(judged.double().mean())
+    return figures
+
+
+def _replay(tokens: Any, history: int) -> Any:
+    import torch
+
+    from worldrl.data.segments import SegmentSampler
+    from worldrl.evaluation.fidelity import Replay
+
+    starts = SegmentSampler(tokens.obs, tokens.acts, tokens.success, history=history, seed=0).starts()
+    steps = [len(acts) for acts in tokens.acts]
+    acts = torch.zeros(len(tokens), max(steps), tokens.acts[0].shape[1])
+    for i, one in enumerate(tokens.acts):
+        acts[i, : len(one)] = torch.as_tensor(one)
+    return Replay(starts, acts, torch.tensor(steps))
+
+
+def _decoder(config: Config, dataset: Any, tokens: Any, train: list[int]) -> Any:
+    import torch
+
+    from worldrl.world_model.decoder import TokenDecoder, fit_decoder
+
+    rng = np.random.default_rng(config.seed)
+    chosen = rng.permutation(train)[:120]
+    torch.manual_seed(config.seed)
+    decoder = TokenDecoder(obs_shape=tokens.obs[0].shape[1:])
+    fit_decoder(
+        decoder,
+        np.concatenate([tokens.obs[i] for i in chosen]),
+        np.concatenate([np.asarray(dataset[int(i)].frames) for i in chosen]),
+        steps=config.decoder_steps,
+        seed=config.seed,
+        progress=bar("fit decoder"),
+    )
+    return decoder

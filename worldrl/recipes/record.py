@@ -1,0 +1,128 @@
+"""Make videos of a policy: real, imagined, and both side by side under the same actions from the same state."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import MISSING
+
+from worldrl.recipes.parts import (
+    EnvOptions,
+    check_positive,
+    make_env,
+    need,
+    option,
+    pipeline_at,
+    say,
+    seeds_for,
+    use_threads,
+)
+
+
+@dataclass
+class Config:
+    """Options of ``worldrl record``."""
+
+    env: EnvOptions = field(default_factory=EnvOptions)
+    policy: str = option(MISSING, "folder of the policy")
+    observation: str = option(MISSING, "folder of the observation pipeline")
+    out: str = option(MISSING, "folder of the videos")
+    world: str = option("", "folder of a world; empty for real videos alone")
+    episodes: int = option(6, "episodes, one after the other in each video")
+    size: int = option(252, "pixels of the real videos; those beside imagination have the policy's own")
+    fps: float = option(12.0, "frames a second")
+    gif: bool = option(True, "whether to write each video as gif too")
+    seed: int = option(0, "of the run; the episodes are those of the evaluation")
+    threads: int = option(0, "threads of torch; 0 leaves them alone")
+
+    def check(self) -> None:
+        """Refuse options out of range."""
+        check_positive(episodes=self.episodes, size=self.size, fps=self.fps)
+
+
+def run(config: Config) -> None:
+    """Play the episodes, imagine them again under the same actions, and write the videos."""
+    from worldrl.agents.policy import PolicyActor, load_policy
+    from worldrl.data.rollout import roll_out
+    from worldrl.evaluation.video import side_by_side
+
+    use_threads(config.threads)
+    env = make_env(config.env.id, dict(config.env.kwargs))
+    name = Path(config.policy).name
+    with pipeline_at(need(config.observation, "observation pipeline"), None) as pipeline:
+        policy, origin = load_policy(need(config.policy, "policy"))
+        pipeline.require(origin.pipeline, owner=config.policy)
+        seeds = seeds_for("evaluation", config.seed, config.episodes)
+        played = roll_out([env], PolicyActor(policy, pipeline), seeds=seeds, record=True, policy=name)
+        large = make_env(config.env.id, dict(config.env.kwargs) | {"size": config.size})
+        _write(config, f"real_{name}", [frame for episode in played for frame in redraw(large, episode)])
+        if config.world:
+            pairs, dreams = [], []
+            for i, episode in enumerate(played):
+                frames, success, own = imagine_again(config.world, policy, pipeline, episode, seed=config.seed + i)
+                real = [np.asarray(frame) for frame in episode.frames]
+                flags = ([bool(s) for s in episode.success], success)
+                pairs += list(side_by_side(_fit(real), _fit(frames), success=flags))
+                dreams += _fit(own)
+            _write(config, f"side_by_side_{name}", pairs)
+            _write(config, f"imagined_{name}", dreams)
+    say(f"videos {config.out}: {', '.join(sorted(path.name for path in Path(config.out).iterdir()))}")
+
+
+def redraw(env: Any, episode: Any) -> list[Any]:
+    """Draw a recorded episode again from its simulator states, at the size of ``env``."""
+    return [env.unwrapped.restore(state, episode.fields, dict(episode.params))["image"] for state in episode.states]
+
+
+def imagine_again(
+    world_path: str, policy: Any, pipeline: Any, episode: Any, *, seed: int
+) -> tuple[list[Any], list[bool], list[Any]]:
+    """Imagine a recorded episode: under its own actions, and then freely under the policy, from its first observation.
+
+    Returns:
+        Frames and successes under the recorded actions, and frames under the policy's own.
+    """
+    import torch
+
+    from worldrl.envs.imagined import ImaginedVectorEnv
+    from worldrl.recipes.imagined import decode_of
+    from worldrl.types import Starts
+    from worldrl.world_model.world import World
+
+    world = World.from_pretrained(need(world_path, "world"))
+    first = pipeline(episode.frames[:1], episode.proprio[:1], episode.labels[:1])
+    history = world.model.history
+    starts = Starts(
+        torch.as_tensor(first).repeat(1, history, *[1] * (first.ndim - 2)).reshape(1, history, *first.shape[1:]),
+        torch.zeros(1, history - 1, world.model.act_dim),
+    )
+    decode = decode_of(world)
+    env = ImaginedVectorEnv(world.model, starts, num_envs=1, horizon=len(episode.acts) + 1, halt=False)
+    runs = []
+    for free in (False, True):
+        obs, _ = env.reset(seed=seed)
+        frames, success = [decode(torch.as_tensor(obs))[0]], [False]
+        for recorded in episode.acts:
+            act = policy.predict(obs, deterministic=True)[0] if free else recorded[None]
+            obs, _, end, _, info = env.step(np.clip(act, -1.0, 1.0))
+            ended = bool(end[0])
+            frames.append(decode(torch.as_tensor(info["final_obs"][0][None] if ended else obs))[0])
+            success.append(bool((info["final_info"] if ended else info)["success"][0]))
+            if ended:
+                break
+        runs.append((frames, success))
+    return runs[0][0], runs[0][1], runs[1][0]
+
+
+def _fit(frames: list[Any]) -> list[Any]:
+    """Enlarge frames to about 200 pixels by repeating pixels."""
+    times = max(1, 200 // frames[0].shape[0])
+    return [frame.repeat(times, axis=0).repeat(times, axis=1) for frame in frames]
+
+
+def _write(config: Config, name: str, frames: list[Any]) -> None:
+    from worldrl.evaluation.video import write_video
+
+    for suffix in ("mp4", "gif") if config.gif else ("mp4",):
+        write_video(Path(config.out) / f"{name}.{suffix}", frames, fps=config.fps)
