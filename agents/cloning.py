@@ -19,6 +19,7 @@ def clone(
     lr: float = 1e-3,
     weight_decay: float = 1e-2,
     blur: float = 0.05,
+    price: float = 0.6,
     seed: int = 0,
     progress: Callable[[int, float], None] | None = None,
 ) -> float:
@@ -32,7 +33,8 @@ def clone(
         batch_size: Rows a step.
         lr: Learning rate, falling to zero along a cosine.
         weight_decay: Of AdamW.
-        blur: Standard deviation of the noise added to observations, so that few demonstrations are not learned by heart.
+        blur: Standard deviation of the noise added to observations, so that few demonstrations are not memorised.
+        price: Added to the loss for every object whose gate is open (``worldrl.objects.gated``).
         seed: Of batches and noise.
         progress: Called with the step and the loss.
 
@@ -47,8 +49,9 @@ def clone(
         raise DataError(f"obs and acts must be equally many and not none, got {len(obs)} and {len(acts)}.")
     rng = torch.Generator().manual_seed(seed)
     policy.set_training_mode(True)
-    weights = [p for p in policy.actor_parameters() if p is not policy.log_std]
-    optimizer = torch.optim.AdamW(weights, lr=lr, weight_decay=weight_decay)
+    weights, gates = [p for p in policy.actor_parameters() if p is not policy.log_std], policy.gates()
+    groups = [{"params": weights}] if gates is None else gates.parameter_groups(weights)
+    optimizer = torch.optim.AdamW(groups, lr=lr, weight_decay=weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     sigma = policy.log_std.detach().exp()
     tail: list[float] = []
@@ -58,6 +61,8 @@ def clone(
         loss = -torch.distributions.Normal(policy.mean(seen), sigma).log_prob(acts[rows]).sum(dim=-1).mean()
         if not torch.isfinite(loss):
             raise NumericsError(f"the cloning loss is {loss.item()} at step {step}: lower lr or check the data.")
+        if gates is not None:
+            loss = loss + price * gates.cost()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -66,5 +71,6 @@ def clone(
             tail.append(loss.item())
         if progress is not None:
             progress(step + 1, loss.item())
+    policy.share_gates()
     policy.set_training_mode(False)
     return sum(tail) / max(1, len(tail))

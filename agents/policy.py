@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from einops import rearrange, repeat
 from gymnasium import spaces
 from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.policies import ActorCriticPolicy
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from worldrl import checkpoint
 from worldrl.errors import CheckpointError
+from worldrl.objects.gated import GatedTokens
 from worldrl.types import Array
 
 
@@ -32,37 +32,23 @@ class Origin:
 
 
 class TokenExtractor(BaseFeaturesExtractor):
-    """Read every object beside proprioception, then weigh the objects by attention.
-
-    One flat vector of all tokens drowns the decisive object among the others. Here every object is read together with
-    the hand, and a learned weight decides how much of it is heard; in training whole objects are left out at random.
+    """Read tokens through gates, so that few demonstrations do not teach where the distractors stood.
 
     Args:
         observation_space: ``(k, d)``.
         width: Of the features.
-        dropout: Share of the objects left out in training.
     """
 
-    def __init__(self, observation_space: spaces.Box, width: int = 128, dropout: float = 0.0) -> None:
-        super().__init__(observation_space, 2 * width)
+    def __init__(self, observation_space: spaces.Box, width: int = 128) -> None:
+        super().__init__(observation_space, width)
         tokens, features = observation_space.shape
-        self.dropout = dropout
-        self.slot = nn.Parameter(0.1 * torch.randn(tokens - 1, width))
-        self.read = nn.Linear(2 * features, width)
-        self.each = nn.Sequential(nn.SiLU(), nn.Linear(width, width), nn.SiLU())
-        self.weigh = nn.Linear(width, 2)
-        self.prefer = nn.Parameter(torch.zeros(tokens - 1, 2))
+        self.gated = GatedTokens(obs_shape=(tokens, features), width=width)
+        self.rest = nn.Sequential(nn.SiLU(), nn.Linear(width, width), nn.SiLU())
 
     def forward(self, observations: Tensor) -> Tensor:
-        """Return features ``(b, 2 * width)`` of tokens ``(b, k, d)``."""
-        hand = repeat(observations[:, 0], "b d -> b k d", k=observations.shape[1] - 1)
-        h = self.each(self.read(torch.cat([observations[:, 1:], hand], dim=-1)) + self.slot)
-        logits = self.weigh(h) + self.prefer
-        if self.training and self.dropout > 0:
-            gone = torch.rand(logits.shape[:2], device=logits.device) < self.dropout
-            logits = logits.masked_fill(rearrange(gone & ~gone.all(dim=1, keepdim=True), "b k -> b k 1"), -1e4)
-        share = logits.softmax(dim=1)
-        return torch.cat([(h * share[..., i : i + 1]).sum(dim=1) for i in range(2)], dim=-1)
+        """Return features ``(b, width)`` of tokens ``(b, k, d)``."""
+        features: Tensor = self.rest(self.gated(observations))
+        return features
 
 
 class FrameExtractor(BaseFeaturesExtractor):
@@ -108,7 +94,6 @@ class GaussianPolicy(ActorCriticPolicy):
         lr_schedule: As stable-baselines3 has it.
         sigma: Standard deviation at the start.
         sigma_cap: Highest standard deviation; None for no cap. World4RL caps at 1 (arXiv 2509.19080).
-        dropout: Share of the objects left out in training.
     """
 
     def __init__(
@@ -119,17 +104,15 @@ class GaussianPolicy(ActorCriticPolicy):
         *,
         sigma: float = 0.3,
         sigma_cap: float | None = 1.0,
-        dropout: float = 0.0,
         **kwargs: Any,
     ) -> None:
-        self.sigma, self.sigma_cap, self.dropout = sigma, sigma_cap, dropout
+        self.sigma, self.sigma_cap = sigma, sigma_cap
         tokens = len(observation_space.shape) == 2
         settings: dict[str, Any] = {
             "net_arch": {"pi": [128], "vf": [128]},
             "activation_fn": nn.SiLU,
             "share_features_extractor": False,
             "features_extractor_class": TokenExtractor if tokens else FrameExtractor,
-            "features_extractor_kwargs": {"dropout": dropout} if tokens else {},
             "log_std_init": float(np.log(sigma)),
             "normalize_images": False,
         }
@@ -143,6 +126,18 @@ class GaussianPolicy(ActorCriticPolicy):
             parameter.requires_grad_(False)
         self._anchor = [other]
 
+    def gates(self) -> GatedTokens | None:
+        """Return the gates that the actor reads objects through; None where it reads frames."""
+        extractor = self.pi_features_extractor
+        return extractor.gated if isinstance(extractor, TokenExtractor) else None
+
+    def share_gates(self) -> None:
+        """Let the critic look at what the actor looks at, and let neither open a gate again."""
+        for extractor in (self.pi_features_extractor, self.vf_features_extractor):
+            if isinstance(extractor, TokenExtractor):
+                extractor.gated.gate.data.copy_(self.pi_features_extractor.gated.gate.data)
+                extractor.gated.gate.requires_grad_(False)
+
     def actor_parameters(self) -> list[nn.Parameter]:
         """Return the parameters that decide on actions."""
         parts = (self.pi_features_extractor, self.mlp_extractor.policy_net, self.action_net)
@@ -155,12 +150,12 @@ class GaussianPolicy(ActorCriticPolicy):
         return mean
 
     def evaluate_actions(self, obs: Any, actions: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return values, log-probabilities and, with an anchor, minus the divergence from it in place of the entropy."""
+        """Return values, log-probabilities and the entropy; with an anchor, minus the divergence in its place."""
         values, log_prob, entropy = super().evaluate_actions(obs, actions)
         return values, log_prob, -self.divergence(obs) if self._anchor else entropy
 
     def divergence(self, obs: Tensor) -> Tensor:
-        """Return the Kullback-Leibler divergence of this policy from its anchor ``(b,)``, summed over action dimensions."""
+        """Return the Kullback-Leibler divergence from the anchor ``(b,)``, summed over action dimensions."""
         ours = torch.distributions.Normal(self.mean(obs), self._log_std().exp())
         with torch.no_grad():
             theirs = torch.distributions.Normal(self._anchor[0].mean(obs), self._anchor[0]._log_std().exp())
@@ -183,7 +178,6 @@ class GaussianPolicy(ActorCriticPolicy):
             "act_dim": int(np.prod(self.action_space.shape or ())),
             "sigma": self.sigma,
             "sigma_cap": self.sigma_cap,
-            "dropout": self.dropout,
             "origin": asdict(origin),
         }
         checkpoint.save(path, kind="policy", config=config, tensors=self.state_dict())

@@ -63,7 +63,7 @@ class Moments:
             attributes: Of that episode; what is missing is rewound.
         """
         self._write({**self._fields, **fields}, attributes)
-        self._put(np.asarray(state, np.float64))
+        self._put(np.array(state, np.float64))
         self.settle()
 
     def settle(self) -> None:

@@ -158,10 +158,10 @@ class TabletopEnv(gym.Env[Any, Array]):
             getattr(self.model, name)[:] = value
         self._age = int(params.get("age", 0))
         spec = mujoco.mjtState.mjSTATE_INTEGRATION
-        mujoco.mj_setState(self.model, self.data, np.asarray(state, np.float64), spec)
+        mujoco.mj_setState(self.model, self.data, np.array(state, np.float64), spec)
         mujoco.mj_forward(self.model, self.data)
         # mj_forward refreshes the solver's warm start, which belongs to the state: put it back.
-        mujoco.mj_setState(self.model, self.data, np.asarray(state, np.float64), spec)
+        mujoco.mj_setState(self.model, self.data, np.array(state, np.float64), spec)
         return self._observe()
 
     def fingertip(self) -> npt.NDArray[np.float64]:

@@ -26,7 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "perception": FOUNDATION | {"data", "encoders"},
     "language": FOUNDATION | {"data", "encoders"},
     "envs": {"", "errors", "types"},
-    "agents": FOUNDATION,
+    "agents": FOUNDATION | {"objects"},
     "configs": set(),
 }
 EVERYTHING = {"recipes", "cli"}

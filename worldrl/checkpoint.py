@@ -2,9 +2,12 @@
 
 A checkpoint is a folder with ``config.json``, ``weights.safetensors`` and ``manifest.json`` (kind, hash of every file,
 versions). It is written under a temporary name, synced, and renamed, manifest last, so a killed run never leaves half
-of one under the final name. Nothing here unpickles and nothing named in a file is imported.
+of one under the final name, nor, where the system can exchange two folders, none where one stood. Nothing here
+unpickles and nothing named in a file is imported.
 """
 
+import ctypes
+import glob
 import hashlib
 import json
 import os
@@ -36,7 +39,8 @@ class Checkpoint:
 def commit(path: Path, write: Callable[[Path], None]) -> None:
     """Let ``write`` fill a temporary folder beside ``path``, then rename it to ``path``.
 
-    A folder that stood there before is replaced whole, and only once the new one is complete.
+    A folder that stood there before is replaced whole, and only once the new one is complete. What killed runs left
+    unfinished beside it is removed.
 
     Raises:
         StorageError: If the folder cannot be written.
@@ -44,11 +48,13 @@ def commit(path: Path, write: Callable[[Path], None]) -> None:
     staged = path.parent / f".tmp-{path.name}-{os.getpid()}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path)
         shutil.rmtree(staged, ignore_errors=True)
         staged.mkdir()
         write(staged)
         _sync_tree(staged)
         _swap(staged, path)
+        _sync(path.parent)
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error}. Free some space or choose another folder.") from error
     finally:
@@ -69,6 +75,7 @@ def write_json(path: Path, value: Any) -> None:
             file.flush()
             os.fsync(file.fileno())
         staged.replace(path)
+        _sync(path.parent)
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error}. Free some space or choose another folder.") from error
     finally:
@@ -87,13 +94,16 @@ def save(path: Path, *, kind: str, config: Mapping[str, Any], tensors: Mapping[s
     Raises:
         StorageError: If the folder cannot be written.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     def write(folder: Path) -> None:
         (folder / "config.json").write_text(json.dumps(dict(config), indent=2, allow_nan=False) + "\n")
-        save_file(
-            {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}, folder / "weights.safetensors"
-        )
+        plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+        try:
+            save_file(plain, folder / "weights.safetensors")
+        except SafetensorError as error:  # how it reports a full disk
+            raise OSError(str(error)) from error
         files = {file.name: sha256(file) for file in sorted(folder.iterdir())}
         manifest = {"kind": kind, "worldrl": __version__, "files": files}
         (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
@@ -136,7 +146,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > MAX_JSON_BYTES:
             raise CheckpointError(f"{path} must be at most {MAX_JSON_BYTES} bytes, got {path.stat().st_size}.")
-        value = json.loads(path.read_text())
+        value = json.loads(path.read_text(), parse_constant=_refuse_constant)
     except FileNotFoundError as error:
         raise CheckpointError(f"no {path.name} in {path.parent}: that is not a finished checkpoint.") from error
     except (OSError, ValueError, RecursionError) as error:
@@ -181,18 +191,73 @@ def load_state(module: Any, tensors: Mapping[str, Tensor], *, path: Path) -> Non
     module.load_state_dict(tensors)
 
 
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _sweep(path: Path) -> None:
+    """Remove what runs that are no longer alive left unfinished beside ``path``."""
+    prefix = f".tmp-{path.name}-"
+    for left in path.parent.glob(f"{glob.escape(prefix)}*"):
+        pid = left.name.removeprefix(prefix)
+        if pid.isdecimal() and not _is_alive(int(pid)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_alive(pid: int) -> bool:
+    if os.name != "posix":
+        return True  # no way to ask without ending it
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
+
+
 def _swap(staged: Path, path: Path) -> None:
-    """Put ``staged`` in the place of ``path``, setting an occupant aside until the new one stands."""
-    aside = path.parent / f".tmp-old-{path.name}-{os.getpid()}"
-    shutil.rmtree(aside, ignore_errors=True)
-    if path.exists():
+    """Put ``staged`` in the place of ``path``; an occupant is left under the name of ``staged``, or gone.
+
+    Where two folders cannot be exchanged at once, the occupant is set aside until the new one stands: a run that is
+    killed in between leaves it whole beside ``path``, its name ending in ``.old``.
+    """
+    if not path.exists():
+        staged.rename(path)
+    elif not _exchange(staged, path):
+        aside = staged.with_name(f"{staged.name}.old")
+        shutil.rmtree(aside, ignore_errors=True)
         path.rename(aside)
-    staged.rename(path)
-    shutil.rmtree(aside, ignore_errors=True)
+        try:
+            staged.rename(path)
+        except OSError:
+            aside.rename(path)
+            raise
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _exchange(left: Path, right: Path) -> bool:
+    """Let two folders trade names in one step; say whether this system and file system can (Linux, ``renameat2``)."""
+    here, exchange = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of linux/fcntl.h and linux/fs.h
+    try:
+        rename = ctypes.CDLL(None).renameat2
+    except (AttributeError, OSError, TypeError):
+        return False
+    return bool(rename(here, os.fsencode(left), here, os.fsencode(right), ctypes.c_uint(exchange)) == 0)
 
 
 def _sync_tree(folder: Path) -> None:
     for file in folder.rglob("*"):
-        if file.is_file():
-            with file.open("rb") as handle:
-                os.fsync(handle.fileno())
+        _sync(file)
+    _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    """Bring a file, or the names in a folder, to the disk."""
+    if path.is_dir() and os.name != "posix":
+        return  # only POSIX systems open folders
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

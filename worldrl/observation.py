@@ -23,6 +23,8 @@ from worldrl.objects import NUMBERS, Prototypes, describe, pool, soften
 from worldrl.types import Array, FrozenEncoder
 
 MASKS = ("simulator", "none")
+LOOK_SCALE = 0.3
+"""Standard deviation of the first number of an object's look, where those of geometry have one (our choice)."""
 CLIP = 8.0
 """Observations are cut at this many standard deviations: what was never seen must not blow a network up."""
 
@@ -205,7 +207,7 @@ class ObservationPipeline:
         tokens = torch.cat(
             [self._chunk(frames[i : i + 256], None if labels is None else labels[i : i + 256]) for i in chunks]
         )
-        own = pad(torch.as_tensor(proprio, dtype=torch.float32), (0, tokens.shape[-1] - self.proprio))
+        own = pad(torch.from_numpy(np.array(proprio, np.float32)), (0, tokens.shape[-1] - self.proprio))
         return torch.cat([rearrange(own, "b d -> b 1 d"), tokens], dim=1)
 
     @torch.no_grad()
@@ -251,9 +253,10 @@ def _fit_pca(tokens: Tensor, components: int) -> dict[str, Tensor]:
 def _fit_scale(tokens: Tensor, *, looks: bool) -> dict[str, Tensor]:
     """Standardise each number of each token; what hardly moves keeps a floor, so that noise does not become a signal.
 
-    The look keeps the scale the PCA gave it: later components are small because they say little.
+    The look keeps the proportions the PCA gave it, as later components are small because they say little, and is made
+    smaller than geometry as a whole.
     """
     mean, std = tokens.mean(dim=0), tokens.std(dim=0).clamp_min(0.02)
     if looks:
-        mean[1:, len(NUMBERS) :], std[1:, len(NUMBERS) :] = 0.0, 1.0
+        mean[1:, len(NUMBERS) :], std[1:, len(NUMBERS) :] = 0.0, 1.0 / LOOK_SCALE
     return {"mean": mean, "std": std}

@@ -8,8 +8,8 @@ from torch import Tensor
 NUMBERS = ("x", "y", "left", "top", "right", "bottom", "extent", "visible", "tilt_cos", "tilt_sin")
 """What the geometry of an object says, in this order.
 
-Centroid and box in ``[-1, 1]`` across the image (x to the right, y down), ``extent`` the square root of the share of the
-image it covers, ``visible`` 0 or 1, and the doubled angle of its long axis scaled by how long it is, because a box
+Centroid and box in ``[-1, 1]`` across the image (x to the right, y down), ``extent`` the square root of the share of
+the image it covers, ``visible`` 0 or 1, and the doubled angle of its long axis scaled by how long it is, because a box
 alone does not tell which way a thing is turned.
 """
 

@@ -23,7 +23,7 @@ class Config:
     lr: float = option(1e-3, "learning rate")
     sigma: float = option(0.3, "standard deviation of the policy's actions")
     sigma_cap: float | None = option(1.0, "highest standard deviation that refinement may reach; null for no cap")
-    dropout: float = option(0.1, "share of the objects left out in training")
+    price: float = option(0.6, "price of an object that the policy looks at")
     seed: int = option(0, "of weights and batches")
     threads: int = option(0, "threads of torch; 0 leaves them alone")
 
@@ -57,7 +57,6 @@ def run(config: Config) -> None:
             tokens.acts[0].shape[1],
             sigma=config.sigma,
             sigma_cap=config.sigma_cap,
-            dropout=config.dropout,
         )
         loss = clone(
             policy,
@@ -66,9 +65,13 @@ def run(config: Config) -> None:
             steps=config.steps,
             batch_size=config.batch_size,
             lr=config.lr,
+            price=config.price,
             seed=config.seed,
             progress=bar("clone"),
         )
         real_steps = sum(len(acts) for acts in tokens.acts)
         policy.save_pretrained(Path(config.out), origin=Origin(pipeline.hash, real_steps))
-    say(f"cloned {config.out}: {len(good)} episodes, negative log-likelihood {loss:.3f}")
+    gates = policy.gates()
+    shares = [] if gates is None else gates.gate.clamp(0, 1).tolist()
+    seen = ", ".join(f"{name} {share:.2f}" for name, share in zip(pipeline.objects, shares, strict=False))
+    say(f"cloned {config.out}: {len(good)} episodes, loss {loss:.3f}; it looks at: {seen}")

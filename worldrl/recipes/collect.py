@@ -11,6 +11,7 @@ from worldrl.errors import ConfigError
 from worldrl.recipes.parts import (
     EnvOptions,
     bar,
+    check_env_id,
     check_positive,
     make_env,
     make_envs,
@@ -45,6 +46,7 @@ class Config:
     def check(self) -> None:
         """Refuse options out of range."""
         check_positive(episodes=self.episodes, workers=self.workers, slots=self.slots)
+        check_env_id(self.env.id)
         if self.policy not in SCRIPTED and not self.observation:
             raise ConfigError(f"policy '{self.policy}' needs observation=FOLDER; scripted ones are {SCRIPTED}.")
 

@@ -12,6 +12,7 @@ from worldrl.recipes.parts import (
     EnvOptions,
     ObjectOptions,
     WorldModelOptions,
+    check_env_id,
     check_positive,
     option,
     say,
@@ -29,16 +30,16 @@ class Config:
     objects: ObjectOptions = field(default_factory=ObjectOptions)
     world_model: WorldModelOptions = field(default_factory=WorldModelOptions)
     out: str = option("", "run folder, must not exist; empty for runs/demo-<seed>, or the next free name")
-    demonstrations: int = option(30, "episodes of the noisy expert")
+    demonstrations: int = option(25, "episodes of the noisy expert")
     random: int = option(30, "episodes of random play")
-    rollouts: int = option(150, "episodes of the cloned policy, for the world model to learn from")
+    rollouts: int = option(200, "episodes of the cloned policy, for the world model to learn from")
     noise: float = option(0.3, "standard deviation of the expert's noise")
     clone_steps: int = option(1500, "gradient steps of cloning")
-    fit_steps: int = option(1500, "gradient steps of the dynamics")
+    fit_steps: int = option(1800, "gradient steps of the dynamics")
     success_steps: int = option(1000, "gradient steps of the success classifier")
     decoder_steps: int = option(500, "gradient steps of the frame decoder")
-    imagined_steps: int = option(240_000, "steps of PPO in imagination")
-    anchor: float = option(0.05, "weight of the divergence from the cloned policy")
+    imagined_steps: int = option(320_000, "steps of PPO in imagination")
+    anchor: float = option(0.02, "weight of the divergence from the cloned policy")
     episodes: int = option(100, "held-out episodes of the evaluation, the same for both policies")
     videos: int = option(4, "episodes in the videos; 0 for no videos")
     seed: int = option(0, "of everything")
@@ -50,6 +51,7 @@ class Config:
             demonstrations=self.demonstrations, rollouts=self.rollouts, episodes=self.episodes,
             imagined_steps=self.imagined_steps, fit_steps=self.fit_steps,
         )  # fmt: skip
+        check_env_id(self.env.id)
 
 
 def run(config: Config) -> str:

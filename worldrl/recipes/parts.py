@@ -25,7 +25,7 @@ def option(default: Any, text: str) -> Any:
 class EnvOptions:
     """Which real task."""
 
-    id: str = option("worldrl/PressButton-v0", "id of a registered environment")
+    id: str = option("worldrl/Reach-v0", "id of a registered environment")
     kwargs: dict[str, Any] = field(
         default_factory=lambda: {"size": 98, "max_steps": 40}, metadata={"help": "arguments of its constructor"}
     )
@@ -65,11 +65,11 @@ def seeds_for(role: str, seed: int, count: int, *, skip: int = 0) -> range:
     return range(first, first + count)
 
 
-def make_env(env_id: str, kwargs: dict[str, Any]) -> Any:
-    """Make a registered environment.
+def check_env_id(env_id: str) -> None:
+    """Refuse an environment that nobody registered.
 
     Raises:
-        ConfigError: If there is none of that name or it does not take these arguments.
+        ConfigError: If there is none of that name.
     """
     import difflib
 
@@ -82,6 +82,17 @@ def make_env(env_id: str, kwargs: dict[str, Any]) -> Any:
         close = difflib.get_close_matches(env_id, known, n=1)
         hint = f": did you mean '{close[0]}'?" if close else ": worldrl envs lists them."
         raise ConfigError(f"no environment is called '{env_id}'{hint}")
+
+
+def make_env(env_id: str, kwargs: dict[str, Any]) -> Any:
+    """Make a registered environment.
+
+    Raises:
+        ConfigError: If there is none of that name or it does not take these arguments.
+    """
+    import gymnasium as gym
+
+    check_env_id(env_id)
     try:
         return gym.make(env_id, disable_env_checker=True, **kwargs)
     except TypeError as error:

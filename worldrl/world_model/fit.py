@@ -11,8 +11,16 @@ from worldrl.data.segments import Batch, SegmentSampler
 from worldrl.diffusion.actions import two_hot
 from worldrl.diffusion.drift import LinearDrift
 from worldrl.errors import NumericsError
+from worldrl.objects import NUMBERS
 from worldrl.types import Array
 from worldrl.world_model.model import DiffusionWorldModel
+
+OWN, LOOK = 5.0, 0.1
+"""What proprioception and the look of an object weigh in the loss; geometry weighs one.
+
+The hand's motion is exactly predictable and every imagined step stands on it; a look hardly changes and is mostly noise
+(our choice: with them the hand strays half as far in ten imagined steps).
+"""
 
 Progress = Callable[[int, float], None]
 
@@ -57,6 +65,9 @@ def set_scale(model: DiffusionWorldModel, sampler: SegmentSampler, *, floor: flo
     spread = change.square().mean(dim=0).sqrt()
     denoiser.change_scale.copy_(2.0 * spread.clamp_min(floor))  # halved: the schedule expects a spread of 0.5
     denoiser.weight.copy_((spread / floor).clamp(max=1.0) ** 2)
+    if denoiser.weight.ndim == 2:
+        denoiser.weight[0] *= OWN
+        denoiser.weight[1:, len(NUMBERS) :] *= LOOK
 
 
 def fit_dynamics(
@@ -65,7 +76,7 @@ def fit_dynamics(
     *,
     steps: int,
     batch_size: int = 256,
-    lr: float = 1e-3,
+    lr: float = 2e-3,
     overlap: float = 0.7,
     average: float = 0.995,
     seed: int = 0,
@@ -136,8 +147,10 @@ def fit_success(
     *,
     steps: int,
     batch_size: int = 256,
-    lr: float = 1e-3,
+    lr: float = 2e-3,
     imagined: float = 0.5,
+    blur: float = 0.05,
+    price: float = 0.03,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> float:
@@ -153,6 +166,8 @@ def fit_success(
         batch_size: Transitions a step; successes, which are rare, are drawn ten times as often.
         lr: Learning rate.
         imagined: Share of each batch that is imagined.
+        blur: Standard deviation of the noise added to observations.
+        price: Added to the loss for every object whose gate is open (``worldrl.objects.gated``).
         seed: Of batches and noise.
         progress: Called with the step and the loss.
 
@@ -171,14 +186,19 @@ def fit_success(
     dreams = torch.cat([_imagine(model, batch, rng) for batch in batches])
     chance = 1.0 + 9.0 * answers
     model.success.train()
-    optimizer = torch.optim.AdamW(model.success.parameters(), lr=lr, weight_decay=1e-2)
+    weights, gates = list(model.success.parameters()), getattr(model.success, "gated", None)
+    groups = [{"params": weights}] if gates is None else gates.parameter_groups(weights)
+    optimizer = torch.optim.AdamW(groups, lr=lr, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     tail: list[float] = []
     for step in range(steps):
         rows = torch.multinomial(chance, batch_size, replacement=True, generator=rng)
         dreamt = torch.rand(batch_size, generator=rng) < imagined
         obs = torch.where(dreamt.view(-1, *[1] * (recorded.ndim - 1)), dreams[rows], recorded[rows])
+        obs = obs + blur * torch.randn(obs.shape, generator=rng)
         loss = binary_cross_entropy_with_logits(model.success(obs), answers[rows])
+        if gates is not None:
+            loss = loss + price * gates.cost()
         _descend(loss, optimizer, schedule, step)
         if step >= 0.9 * steps:
             tail.append(loss.item())
@@ -193,7 +213,7 @@ def calibrate(
 ) -> None:
     """Set the two thresholds on episodes of the policy that the model did not learn from.
 
-    The success threshold is the lowest in [0.5, 0.9] at which at most ``false_successes`` of the failed episodes have an
+    The success threshold is the lowest in [0.5, 0.7] at which at most ``false_successes`` of the failed episodes have an
     imagined next observation that counts as a success. The halting threshold is crossed somewhere by ``halted`` of the
     episodes: a quantile of steps would stop two episodes in three.
 
@@ -220,7 +240,7 @@ def calibrate(
     model.halt_threshold = float(torch.stack(apart).quantile(1 - halted)) if apart else float("inf")
     if highest:
         allowed = float(torch.stack(highest).quantile(1 - false_successes))
-        model.success_threshold = min(0.9, max(0.5, allowed))
+        model.success_threshold = min(0.7, max(0.5, allowed))
 
 
 def _imagine(model: DiffusionWorldModel, batch: Batch, rng: torch.Generator) -> Tensor:

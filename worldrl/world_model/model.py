@@ -17,7 +17,8 @@ from worldrl.world_model.success import FrameSuccess, TokenSuccess
 
 SIZES: dict[str, dict[str, Any]] = {
     "tiny": {"width": 32, "depth": 1, "heads": 2, "members": 2},
-    "small": {"width": 128, "depth": 3, "heads": 4, "members": 3},
+    "small": {"width": 64, "depth": 2, "heads": 4, "members": 3},
+    "medium": {"width": 128, "depth": 3, "heads": 4, "members": 3},
     "base": {"width": 256, "depth": 4, "heads": 8, "members": 5},
 }
 """Shapes of the token transformer by name."""

@@ -4,17 +4,21 @@ It scores the *next* observation and must have seen the policy's own episodes, n
 2509.19080); random play is for the dynamics only.
 """
 
-import torch
-from einops import rearrange, repeat
+from itertools import pairwise
+
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from worldrl.objects.gated import GatedTokens
+
 
 class TokenSuccess(nn.Module):
-    """Judge tokens: every object beside proprioception, then all together.
+    """Judge tokens, reading objects through gates.
 
-    Pressing, reaching and grasping are relations between the hand (token 0) and one object, so each object is read
-    together with the hand before anything is pooled (our choice; World4RL uses a ResNet-18 on frames).
+    Where successes are few, a classifier that sees every object remembers where the distractors stood; measured,
+    closing their gates halves the failures that it takes for successes (our choice; World4RL uses a ResNet-18 on
+    frames).
 
     Args:
         obs_shape: ``(k, d)``.
@@ -22,21 +26,22 @@ class TokenSuccess(nn.Module):
         dropout: Share of hidden numbers left out in training.
     """
 
-    def __init__(self, *, obs_shape: tuple[int, int], width: int = 64, dropout: float = 0.1) -> None:
+    def __init__(self, *, obs_shape: tuple[int, int], width: int = 128, dropout: float = 0.1) -> None:
         super().__init__()
-        tokens, features = obs_shape
-        self.slot = nn.Parameter(0.1 * torch.randn(tokens - 1, width))
-        self.read = nn.Linear(2 * features, width)
-        self.each = nn.Sequential(nn.SiLU(), nn.Dropout(dropout), nn.Linear(width, width), nn.SiLU())
-        self.all = nn.Sequential(
-            nn.Linear((tokens - 1) * width, width), nn.SiLU(), nn.Dropout(dropout), nn.Linear(width, 1)
+        self.gated = GatedTokens(obs_shape=obs_shape, width=width)
+        self.rest = nn.Sequential(
+            nn.SiLU(),
+            nn.Dropout(dropout),
+            nn.Linear(width, width),
+            nn.SiLU(),
+            nn.Dropout(dropout),
+            nn.Linear(width, 1),
         )
 
     def forward(self, obs: Float[Tensor, "b k d"]) -> Float[Tensor, " b"]:
         """Return the logit of success."""
-        hand = repeat(obs[:, 0], "b d -> b k d", k=obs.shape[1] - 1)
-        h = self.each(self.read(torch.cat([obs[:, 1:], hand], dim=-1)) + self.slot)
-        return rearrange(self.all(rearrange(h, "b k w -> b (k w)")), "b 1 -> b")
+        logit: Tensor = rearrange(self.rest(self.gated(obs)), "b 1 -> b")
+        return logit
 
 
 class FrameSuccess(nn.Module):
@@ -52,7 +57,7 @@ class FrameSuccess(nn.Module):
         sizes = [obs_shape[0], width, 2 * width, 4 * width, 4 * width]
         layers = [
             layer
-            for a, b in zip(sizes, sizes[1:], strict=False)
+            for a, b in pairwise(sizes)
             for layer in (nn.Conv2d(a, b, 3, stride=2, padding=1), nn.GroupNorm(4, b), nn.SiLU())
         ]
         self.body = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(64 * width, 64), nn.SiLU())
@@ -60,4 +65,5 @@ class FrameSuccess(nn.Module):
 
     def forward(self, obs: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
         """Return the logit of success."""
-        return rearrange(self.out(self.body(obs)), "b 1 -> b")
+        logit: Tensor = rearrange(self.out(self.body(obs)), "b 1 -> b")
+        return logit

@@ -1,0 +1,107 @@
+"""The main job from its own command, on a tiny budget."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from worldrl.recipes import demo, evaluate, refine
+from worldrl.errors import CheckpointError, ConfigError
+from worldrl.recipes.parts import EncoderOptions, EnvOptions, ObjectOptions, WorldModelOptions
+
+SUMMARY = {
+    "task", "seed", "masks", "encoder", "episodes", "bc_success", "refined_success", "bc_interval", "refined_interval",
+    "imagined_success", "real_steps_collected", "real_steps_during_refinement", "imagined_steps", "seconds_total",
+    "seconds_by_stage", "peak_memory_gb", "versions",
+}  # fmt: skip
+
+
+def tiny(out: Path, **changes: object) -> demo.Config:
+    settings: dict[str, object] = {
+        "env": EnvOptions(kwargs={"size": 56, "max_steps": 25}),
+        "encoder": EncoderOptions(name="none"),
+        "world_model": WorldModelOptions(size="tiny"),
+        "demonstrations": 20, "random": 4, "rollouts": 12, "clone_steps": 600, "fit_steps": 40, "success_steps": 40,
+        "decoder_steps": 10, "imagined_steps": 2048, "episodes": 20, "videos": 1, "threads": 1,
+    }  # fmt: skip
+    return demo.Config(out=str(out), **(settings | changes))  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "demo"
+    demo.run(tiny(out))
+    return out
+
+
+def test_the_demo_leaves_what_it_promises(run: Path) -> None:
+    summary = json.loads((run / "summary.json").read_text())
+    assert set(summary) >= SUMMARY
+    assert summary["masks"] == "simulator" and summary["episodes"] == 20
+    assert {path.suffix for path in (run / "videos").iterdir()} == {".mp4", ".gif"}
+    assert json.loads((run / "config.json").read_text())["demonstrations"] == 20
+
+
+def test_cloning_learns_more_than_chance(run: Path) -> None:
+    # Random play presses the button in 2 % of the episodes.
+    assert json.loads((run / "summary.json").read_text())["bc_success"] >= 0.2
+
+
+def test_refinement_takes_no_real_step_and_leaves_the_world_model_as_it_was(run: Path) -> None:
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["real_steps_during_refinement"] == 0
+    assert summary["world_model_hash_before"] == summary["world_model_hash_after"]
+    assert summary["imagined_steps"] >= 2048
+
+
+def test_a_run_folder_is_never_written_into_again(run: Path) -> None:
+    with pytest.raises(ConfigError, match="out must be a new folder"):
+        demo.run(tiny(run))
+
+
+def test_a_policy_of_another_pipeline_is_refused(run: Path, tmp_path: Path) -> None:
+    other = tiny(tmp_path / "other", seed=1, episodes=2, videos=0)
+    demo.run(other)
+    with pytest.raises(CheckpointError, match="made for observation pipeline"):
+        evaluate.run(
+            evaluate.Config(
+                env=other.env, policies=[str(run / "clone")], observation=str(tmp_path / "other/observation"),
+                out=str(tmp_path / "evaluation.json"), episodes=1,
+            )
+        )  # fmt: skip
+    with pytest.raises(CheckpointError, match="fit and clone with the same pipeline"):
+        refine.run(
+            refine.Config(world=str(run / "world"), policy=str(tmp_path / "other/clone"), out=str(tmp_path / "refined"))
+        )
+    assert not (tmp_path / "refined").exists()
+
+
+@pytest.mark.weights
+@pytest.mark.slow
+def test_the_demo_runs_without_masks_on_frozen_features(tmp_path: Path) -> None:
+    demo.run(
+        tiny(
+            tmp_path / "demo", encoder=EncoderOptions(), objects=ObjectOptions(masks="none"), demonstrations=4,
+            rollouts=4, episodes=4, videos=0,
+        )
+    )  # fmt: skip
+    summary = json.loads((tmp_path / "demo/summary.json").read_text())
+    assert summary["masks"] == "none" and summary["encoder"] == "dinov2_vits14"
+
+
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        ("demonstration=3", "did you mean 'demonstrations'?"),
+        ("env.id=worldrl/PresButton-v0", "did you mean 'worldrl/PressButton-v0'?"),
+        ("episodes=0", "episodes must be positive, got 0"),
+    ],
+)
+def test_a_wrong_option_is_one_sentence_and_exit_code_2(word: str, sentence: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "worldrl.cli", "demo", word, f"out={tmp_path / 'run'}"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert result.returncode == 2
+    assert sentence in result.stderr and "Traceback" not in result.stderr
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,49 @@
+"""Reading objects through gates that close: few episodes have few layouts, and what does not matter is memorised.
+
+A network that sees every object will explain its few training layouts by where the distractors stood. Each object
+therefore passes a gate, and every open gate costs: those that help in all layouts stay open, the others close (a lasso
+over objects, our choice).
+"""
+
+from typing import Any
+
+import torch
+from einops import einsum
+from jaxtyping import Float
+from torch import Tensor, nn
+
+GATE_LR = 0.02
+"""Learning rate of the gates: a gate has a second or so to close, not an hour."""
+
+
+class GatedTokens(nn.Module):
+    """Read tokens ``(b, k, d)`` to features ``(b, w)``; token 0, proprioception, has no gate.
+
+    Args:
+        obs_shape: ``(k, d)``.
+        width: Of the features.
+    """
+
+    def __init__(self, *, obs_shape: tuple[int, int], width: int) -> None:
+        super().__init__()
+        tokens, features = obs_shape
+        self.gate = nn.Parameter(torch.ones(tokens - 1))
+        self.read = nn.Parameter(torch.randn(tokens - 1, features, width) * features**-0.5)
+        self.own = nn.Linear(features, width)
+
+    def forward(self, obs: Float[Tensor, "b k d"]) -> Float[Tensor, "b w"]:
+        """Return the features."""
+        # Of fixed size, or weights would grow while gates shrink and the price would buy nothing.
+        read = self.read / self.read.square().mean(dim=(1, 2), keepdim=True).sqrt() * self.read.shape[1] ** -0.5
+        objects = einsum(obs[:, 1:], read, self.gate.clamp(0.0, 1.0), "b k d, k d w, k -> b w")
+        out: Tensor = objects + self.own(obs[:, 0])
+        return out
+
+    def cost(self) -> Tensor:
+        """Return how far the gates are open, summed: what a loss adds, times a price."""
+        return self.gate.clamp_min(0.0).sum()
+
+    def parameter_groups(self, weights: list[nn.Parameter]) -> list[dict[str, Any]]:
+        """Return an optimiser's groups for some weights, the gates among them: gates learn fast and do not decay."""
+        others = [p for p in weights if p is not self.gate]
+        return [{"params": others}, {"params": [self.gate], "weight_decay": 0.0, "lr": GATE_LR}]
