@@ -58,13 +58,14 @@ def clone(
     for step in range(steps):
         rows = torch.randint(len(obs), (batch_size,), generator=rng)
         seen = obs[rows] + blur * torch.randn(obs[rows].shape, generator=rng)
-        loss = -torch.distributions.Normal(policy.mean(seen), sigma).log_prob(acts[rows]).sum(dim=-1).mean()
+        likely = torch.distributions.Normal(policy.mean(seen), sigma)
+        loss: Tensor = -likely.log_prob(acts[rows]).sum(dim=-1).mean()  # type: ignore[no-untyped-call]
         if not torch.isfinite(loss):
             raise NumericsError(f"the cloning loss is {loss.item()} at step {step}: lower lr or check the data.")
         if gates is not None:
             loss = loss + price * gates.cost()
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
         if step >= 0.9 * steps:

@@ -132,11 +132,10 @@ class GaussianPolicy(ActorCriticPolicy):
         return extractor.gated if isinstance(extractor, TokenExtractor) else None
 
     def share_gates(self) -> None:
-        """Let the critic look at what the actor looks at, and let neither open a gate again."""
-        for extractor in (self.pi_features_extractor, self.vf_features_extractor):
-            if isinstance(extractor, TokenExtractor):
-                extractor.gated.gate.data.copy_(self.pi_features_extractor.gated.gate.data)
-                extractor.gated.gate.requires_grad_(False)
+        """Let the critic look at what the actor looks at."""
+        actor, critic = self.pi_features_extractor, self.vf_features_extractor
+        if isinstance(actor, TokenExtractor) and isinstance(critic, TokenExtractor):
+            critic.gated.gate.data.copy_(actor.gated.gate.data)
 
     def actor_parameters(self) -> list[nn.Parameter]:
         """Return the parameters that decide on actions."""
@@ -237,4 +236,4 @@ class PolicyActor:
             sigma = self.policy._log_std().exp().detach().cpu().numpy()
             noise = np.stack([self._rngs[int(slot)].standard_normal(acts.shape[1]) for slot in slots])
             acts = acts + sigma * noise
-        return np.clip(acts, -1.0, 1.0).astype(np.float32)
+        return np.asarray(np.clip(acts, -1.0, 1.0), np.float32)

@@ -25,7 +25,7 @@ REACH = 0.025
 OPEN = 0.03
 """Metres that each finger travels."""
 FINGERS = ["left_finger", "right_finger"]
-"""The bodies of the object ``fingers``, the first of every task: where the hand is, in the picture's own coordinates."""
+"""The bodies of the object ``fingers``, the first of every task: where the hand is, in the picture's coordinates."""
 FIELDS = ("body_pos", "body_quat", "geom_rgba", "light_pos", "light_diffuse", "cam_pos", "cam_quat")
 """The model fields that a reset may change."""
 DISTRACTORS = {name: name for name in ("distractor_0", "distractor_1", "distractor_2")}

@@ -6,6 +6,6 @@ where it is used.
 
 __version__ = "0.1.0"
 
-import worldrl.envs as envs  # noqa: E402  registers the environments
+from worldrl import envs as envs
 
 __all__ = ["__version__", "envs"]

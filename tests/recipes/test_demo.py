@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from worldrl.recipes import demo, evaluate, refine
 from worldrl.errors import CheckpointError, ConfigError
+from worldrl.recipes import demo, evaluate, refine
 from worldrl.recipes.parts import EncoderOptions, EnvOptions, ObjectOptions, WorldModelOptions
 
 SUMMARY = {

@@ -58,7 +58,8 @@ class Denoiser(nn.Module):
         s = self.schedule.scales(sigma)
         raw = self.net(expand(s.c_in, x) * x, s.c_noise, self._show(history), codes)
         skip = rearrange(expand(s.c_skip, x) * x, "b ... -> b 1 ...")
-        return skip + rearrange(expand(s.c_out, x), "b ... -> b 1 ...") * raw
+        estimate: Tensor = skip + rearrange(expand(s.c_out, x), "b ... -> b 1 ...") * raw
+        return estimate
 
     def loss(
         self,
@@ -86,7 +87,8 @@ class Denoiser(nn.Module):
         error = self(x, sigma, history, codes) - rearrange(change, "b ... -> b 1 ...")
         error = error / rearrange(expand(s.c_out, change), "b ... -> b 1 ...")
         rows = reduce(error.square() * self.weight, "b m ... -> b m", "mean")
-        return (rows * member_weight).sum() / member_weight.sum().clamp_min(1e-6)
+        loss: Tensor = (rows * member_weight).sum() / member_weight.sum().clamp_min(1e-6)
+        return loss
 
     def sample(
         self, noise: Float[Tensor, "b *o"], history: Tensor, codes: Tensor, *, member: Tensor, steps: int

@@ -120,7 +120,8 @@ class Block(nn.Module):
         steer = rearrange(self.steer(condition), "b (s w) -> s b 1 w", s=6)
         h = h + steer[2] * self._attend(self.norm(h) * (1 + steer[0]) + steer[1])
         update: Tensor = self.down(gelu(self.up(self.norm(h) * (1 + steer[3]) + steer[4]), approximate="tanh"))
-        return h + steer[5] * update
+        refined: Tensor = h + steer[5] * update
+        return refined
 
     def _attend(self, h: Tensor) -> Tensor:
         q, k, v = rearrange(self.qkv(h), "b k (three n e) -> three b n k e", three=3, n=self.count)
@@ -144,4 +145,5 @@ class MemberHeads(nn.Module):
         scale, shift = rearrange(self.steer(condition), "b (s w) -> s b 1 w", s=2)
         h = self.norm(h) * (1 + scale) + shift
         hidden = einsum(h, self.hidden, "b k w, m w v -> b m k v") + rearrange(self.bias, "m v -> m 1 v")
-        return einsum(gelu(hidden, approximate="tanh"), self.out, "b m k v, m v d -> b m k d")
+        out: Tensor = einsum(gelu(hidden, approximate="tanh"), self.out, "b m k v, m v d -> b m k d")
+        return out

@@ -30,7 +30,7 @@ class Config:
     objects: ObjectOptions = field(default_factory=ObjectOptions)
     world_model: WorldModelOptions = field(default_factory=WorldModelOptions)
     out: str = option("", "run folder, must not exist; empty for runs/demo-<seed>, or the next free name")
-    demonstrations: int = option(25, "episodes of the noisy expert")
+    demonstrations: int = option(30, "episodes of the noisy expert")
     random: int = option(30, "episodes of random play")
     rollouts: int = option(200, "episodes of the cloned policy, for the world model to learn from")
     noise: float = option(0.3, "standard deviation of the expert's noise")

@@ -102,8 +102,9 @@ def run(config: Config) -> None:
     figures = measure(model, unseen, seed=config.seed)
     checkpoint.write_json(Path(config.out) / "fidelity.json", figures)
     say(
-        f"world {config.out}, on {len(held)} held-out policy episodes: one-step R2 {figures['one_step_r2']:.2f}, replayed "
-        f"successes found {figures['success_recall']}, failures taken for successes {figures['hallucinated_success']}"
+        f"world {config.out}, on {len(held)} held-out episodes: one-step R2 {figures['one_step_r2']:.2f}, replayed "
+        f"successes found {_share(figures['success_recall'])}, "
+        f"failures taken for successes {_share(figures['hallucinated_success'])}"
     )
 
 
@@ -134,6 +135,10 @@ def measure(model: Any, tokens: Any, *, seed: int) -> dict[str, Any]:
         judged = judged_successful(model, _replay(tokens.subset(rows), model.history), seed=seed) if rows else None
         figures[name] = None if judged is None else float(judged.double().mean())
     return figures
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
 
 def _replay(tokens: Any, history: int) -> Any:

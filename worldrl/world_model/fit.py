@@ -213,9 +213,9 @@ def calibrate(
 ) -> None:
     """Set the two thresholds on episodes of the policy that the model did not learn from.
 
-    The success threshold is the lowest in [0.5, 0.7] at which at most ``false_successes`` of the failed episodes have an
-    imagined next observation that counts as a success. The halting threshold is crossed somewhere by ``halted`` of the
-    episodes: a quantile of steps would stop two episodes in three.
+    The success threshold is the lowest in [0.5, 0.7] at which at most ``false_successes`` of the failed episodes have
+    an imagined next observation that counts as a success. The halting threshold is crossed somewhere by ``halted`` of
+    the episodes: a quantile of steps would stop two episodes in three.
 
     Args:
         model: Changed in place.

@@ -23,8 +23,11 @@ SIZES: dict[str, dict[str, Any]] = {
 }
 """Shapes of the token transformer by name."""
 RESIDUAL_SCHEDULE = {"p_mean": 0.0, "sigma_max": 2.0}
-"""Noise levels for tokens: what is left after the drift has one mode nearly always, so sampling may start lower than for
-frames, and training looks where sampling starts (our choice, measured on held-out episodes)."""
+"""Noise levels for tokens.
+
+What is left after the drift has one mode nearly always, so sampling may start lower than for frames, and training looks
+where sampling starts (our choice, measured on held-out episodes).
+"""
 
 
 class DiffusionWorldModel(nn.Module):

@@ -1,0 +1,105 @@
+"""Repeat the main job over seeds and say what it gains: the command behind the figures of the README."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from worldrl.errors import ConfigError
+from worldrl.recipes import demo as demo_recipe
+from worldrl.recipes.parts import option, say
+
+
+@dataclass
+class Config:
+    """Options of ``worldrl seeds``."""
+
+    demo: demo_recipe.Config = field(default_factory=demo_recipe.Config)
+    seeds: list[int] = field(default_factory=lambda: [0, 1, 2], metadata={"help": "seeds; a finished one is not rerun"})
+    out: str = option("runs/seeds", "folder with a run folder for each seed")
+    table: str = option("docs/results/demo.md", "file of the table")
+
+    def check(self) -> None:
+        """Refuse options out of range."""
+        self.demo.check()
+        if not self.seeds or self.demo.out:
+            raise ConfigError("seeds must name at least one seed, and demo.out stay empty: out=... holds all runs.")
+
+
+def run(config: Config) -> str:
+    """Run the seeds that are not finished yet, and write the table."""
+    from worldrl import checkpoint
+
+    for seed in config.seeds:
+        folder = Path(config.out) / f"seed-{seed}"
+        if (folder / "summary.json").exists():
+            say(f"seed {seed} is finished: {folder}")
+            continue
+        _set_aside(folder)
+        demo_recipe.run(replace(config.demo, seed=seed, out=str(folder)))
+    summaries = [checkpoint.read_json(Path(config.out) / f"seed-{seed}" / "summary.json") for seed in config.seeds]
+    text = table(summaries)
+    Path(config.table).parent.mkdir(parents=True, exist_ok=True)
+    Path(config.table).write_text(text)
+    return text
+
+
+def table(summaries: list[dict[str, Any]]) -> str:
+    """Return the figures of several seeds as markdown, with the mean gain and its paired interval."""
+    from worldrl.evaluation.intervals import paired_over_seeds
+
+    first = summaries[0]
+    rows = [
+        "| seed | masks | cloned, MuJoCo (95 %) | refined, MuJoCo (95 %) | gain | imagined | gap | real steps collected "
+        "| real steps in refinement | imagined steps | seconds | peak GB |",
+        "|--:|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+        *(_row(summary) for summary in summaries),
+    ]
+    outcomes = [[np.array(summary["outcomes"][who]) for summary in summaries] for who in ("refined", "bc")]
+    gain = paired_over_seeds(outcomes[0], outcomes[1], seed=0)
+    low, high = 100 * gain.interval.low, 100 * gain.interval.high
+    encoder = first["encoder"] + (" (random weights)" if first["encoder_random_init"] else "")
+    return "\n".join(
+        [
+            f"Task `{first['task']}`, encoder {encoder}, {first['episodes']} held-out episodes a policy and seed, "
+            "the same starts for both.",
+            "",
+            *rows,
+            "",
+            f"Mean gain {100 * gain.mean:+.1f} points of real success, paired 95 % interval [{low:+.1f}, {high:+.1f}] "
+            "(bootstrap over seeds and episodes).",
+            "",
+            "Made by `worldrl seeds`; versions: " + ", ".join(f"{k} {v}" for k, v in first["versions"].items()) + ".",
+            "",
+        ]
+    )
+
+
+def _row(summary: dict[str, Any]) -> str:
+    cells = [
+        summary["seed"],
+        f"masks: {summary['masks']}",
+        _share(summary["bc_success"], summary["bc_interval"]),
+        _share(summary["refined_success"], summary["refined_interval"]),
+        f"{100 * summary['gain']['mean']:+.0f}",
+        f"{100 * summary['imagined_success']:.0f}",
+        f"{100 * summary['gap']:+.0f}",
+        f"{summary['real_steps_collected']:,}",
+        summary["real_steps_during_refinement"],
+        f"{summary['imagined_steps']:,}",
+        f"{summary['seconds_total']:.0f}",
+        summary["peak_memory_gb"],
+    ]
+    return "| " + " | ".join(map(str, cells)) + " |"
+
+
+def _share(success: float, interval: list[float]) -> str:
+    return f"{100 * success:.0f} [{100 * interval[0]:.0f}, {100 * interval[1]:.0f}]"
+
+
+def _set_aside(folder: Path) -> None:
+    """Move an unfinished run out of the way; it is kept."""
+    if folder.exists():
+        number = next(i for i in range(1, 1000) if not folder.with_name(f"{folder.name}-unfinished-{i}").exists())
+        folder.rename(folder.with_name(f"{folder.name}-unfinished-{number}"))
