@@ -171,9 +171,7 @@ class ObservationPipeline:
         if spec is not None and encoder is None:
             from worldrl.encoders import load_encoder
 
-            encoder = load_encoder(
-                spec["name"], layer=spec["layer"], random_init=spec["random_init"], seed=spec["seed"]
-            )
+            encoder = load_encoder(**spec)
         pipeline = cls(
             masks=config["masks"],
             objects=tuple(config["objects"]),

@@ -20,10 +20,10 @@ SUMMARY = {
 
 def tiny(out: Path, **changes: object) -> demo.Config:
     settings: dict[str, object] = {
-        "env": EnvOptions(kwargs={"size": 56, "max_steps": 25}),
+        "env": EnvOptions(id="worldrl/CloseDrawer-v0", kwargs={"size": 56, "max_steps": 40}),
         "encoder": EncoderOptions(name="none"),
         "world_model": WorldModelOptions(size="tiny"),
-        "demonstrations": 20, "random": 4, "rollouts": 12, "clone_steps": 600, "fit_steps": 40, "success_steps": 40,
+        "demonstrations": 20, "random": 4, "rollouts": 12, "clone_steps": 800, "fit_steps": 40, "success_steps": 40,
         "decoder_steps": 10, "imagined_steps": 2048, "episodes": 20, "videos": 1, "threads": 1,
     }  # fmt: skip
     return demo.Config(out=str(out), **(settings | changes))  # type: ignore[arg-type]
@@ -40,13 +40,13 @@ def test_the_demo_leaves_what_it_promises(run: Path) -> None:
     summary = json.loads((run / "summary.json").read_text())
     assert set(summary) >= SUMMARY
     assert summary["masks"] == "simulator" and summary["episodes"] == 20
-    assert {path.suffix for path in (run / "videos").iterdir()} == {".mp4", ".gif"}
+    assert {path.suffix for path in (run / "videos").iterdir()} == {".mp4", ".gif", ".png"}
     assert json.loads((run / "config.json").read_text())["demonstrations"] == 20
 
 
 def test_cloning_learns_more_than_chance(run: Path) -> None:
-    # Random play presses the button in 2 % of the episodes.
-    assert json.loads((run / "summary.json").read_text())["bc_success"] >= 0.2
+    # Random play closes the drawer in 2.5 % of the episodes.
+    assert json.loads((run / "summary.json").read_text())["bc_success"] >= 0.4
 
 
 def test_refinement_takes_no_real_step_and_leaves_the_world_model_as_it_was(run: Path) -> None:

@@ -32,6 +32,7 @@ def checkpoint(tmp_path: Path) -> Path:
 
 
 @pytest.mark.filterwarnings("ignore:.*infinity")  # imagined tokens have no bound
+@pytest.mark.filterwarnings("ignore:.*unconventional shape")  # tokens are (k, d); the policy reads them as they are
 def test_the_imagined_environment_follows_both_apis(checkpoint: Path) -> None:
     assert worldrl.envs is not None
     env = gym.make("worldrl/Imagined-v0", checkpoint=checkpoint, render_mode="rgb_array").unwrapped

@@ -30,7 +30,7 @@ class Config:
     objects: ObjectOptions = field(default_factory=ObjectOptions)
     world_model: WorldModelOptions = field(default_factory=WorldModelOptions)
     out: str = option("", "run folder, must not exist; empty for runs/demo-<seed>, or the next free name")
-    demonstrations: int = option(30, "episodes of the noisy expert")
+    demonstrations: int = option(22, "episodes of the noisy expert")
     random: int = option(30, "episodes of random play")
     rollouts: int = option(200, "episodes of the cloned policy, for the world model to learn from")
     noise: float = option(0.3, "standard deviation of the expert's noise")
@@ -41,7 +41,7 @@ class Config:
     imagined_steps: int = option(320_000, "steps of PPO in imagination")
     anchor: float = option(0.02, "weight of the divergence from the cloned policy")
     episodes: int = option(100, "held-out episodes of the evaluation, the same for both policies")
-    videos: int = option(4, "episodes in the videos; 0 for no videos")
+    videos: int = option(3, "episodes in the videos; 0 for no videos")
     seed: int = option(0, "of everything")
     threads: int = option(0, "threads of torch; 0 for as many as there are cores")
 

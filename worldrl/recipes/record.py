@@ -58,14 +58,16 @@ def run(config: Config) -> None:
         large = make_env(config.env.id, dict(config.env.kwargs) | {"size": config.size})
         _write(config, f"real_{name}", [frame for episode in played for frame in redraw(large, episode)])
         if config.world:
-            pairs, dreams = [], []
+            pairs, dreams, strips = [], [], []
             for i, episode in enumerate(played):
                 frames, success, own = imagine_again(config.world, policy, pipeline, episode, seed=config.seed + i)
                 real = [np.asarray(frame) for frame in episode.frames]
                 flags = ([bool(s) for s in episode.success], success)
                 pairs += list(side_by_side(_fit(real), _fit(frames), success=flags))
                 dreams += _fit(own)
+                strips.append(strip(real, frames))
             _write(config, f"side_by_side_{name}", pairs)
+            write_picture(Path(config.out) / f"strip_{name}.png", np.concatenate(strips))
             _write(config, f"imagined_{name}", dreams)
     say(f"videos {config.out}: {', '.join(sorted(path.name for path in Path(config.out).iterdir()))}")
 
@@ -113,6 +115,30 @@ def imagine_again(
                 break
         runs.append((frames, success))
     return runs[0][0], runs[0][1], runs[1][0]
+
+
+def strip(real: list[Any], imagined: list[Any], count: int = 8) -> Any:
+    """Return one picture of an episode: ``count`` moments in a row, the real frames above the imagined ones."""
+    from einops import rearrange
+
+    from worldrl.world_model.decoder import SIZE, shrink
+
+    moments = np.linspace(0, min(len(real), len(imagined)) - 1, count).round().astype(int)
+    rows = []
+    for frames in (real, imagined):
+        small = shrink(np.stack([frames[i] for i in moments]), SIZE)
+        pixels = rearrange((small * 255).round().byte(), "n c h w -> h (n w) c")
+        rows.append(pixels.numpy().repeat(2, axis=0).repeat(2, axis=1))
+    return np.concatenate(rows)
+
+
+def write_picture(path: Path, picture: Any) -> None:
+    """Write a PNG under a temporary name and rename it."""
+    import imageio.v3 as imageio
+
+    staged = path.with_name(f".tmp-{path.name}")
+    imageio.imwrite(staged, picture, extension=".png")
+    staged.replace(path)
 
 
 def _fit(frames: list[Any]) -> list[Any]:

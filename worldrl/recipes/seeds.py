@@ -10,6 +10,21 @@ from worldrl.errors import ConfigError
 from worldrl.recipes import demo as demo_recipe
 from worldrl.recipes.parts import option, say
 
+HEADER = (
+    "seed",
+    "masks",
+    "cloned, MuJoCo (95 %)",
+    "refined, MuJoCo (95 %)",
+    "gain",
+    "refined, imagined",
+    "gap",
+    "real steps collected",
+    "real steps in refinement",
+    "imagined steps",
+    "seconds",
+    "peak GB",
+)
+
 
 @dataclass
 class Config:
@@ -51,9 +66,8 @@ def table(summaries: list[dict[str, Any]]) -> str:
 
     first = summaries[0]
     rows = [
-        "| seed | masks | cloned, MuJoCo (95 %) | refined, MuJoCo (95 %) | gain | imagined | gap | real steps collected "
-        "| real steps in refinement | imagined steps | seconds | peak GB |",
-        "|--:|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+        "| " + " | ".join(HEADER) + " |",
+        "|" + "---|" * len(HEADER),
         *(_row(summary) for summary in summaries),
     ]
     outcomes = [[np.array(summary["outcomes"][who]) for summary in summaries] for who in ("refined", "bc")]

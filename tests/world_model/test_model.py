@@ -1,0 +1,105 @@
+"""A world model imagines the same whoever asks, for tokens and for frames, and is the same after saving."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from worldrl.errors import CheckpointError, ConfigError
+from worldrl.world_model.fit import Tokens, calibrate, fit_dynamics, fit_success
+from worldrl.world_model.model import SIZES, DiffusionWorldModel
+
+TOKENS: dict[str, Any] = {"obs_shape": (3, 5), "act_dim": 2, "net": SIZES["tiny"]}
+FRAMES: dict[str, Any] = {
+    "obs_shape": (3, 16, 16), "act_dim": 2, "history": 2, "net": {"channels": [16], "blocks": 1, "members": 2},
+}  # fmt: skip
+
+
+def make(settings: dict[str, Any]) -> DiffusionWorldModel:
+    torch.manual_seed(0)
+    return DiffusionWorldModel(**settings)
+
+
+def inputs(model: DiffusionWorldModel, count: int = 4) -> dict[str, torch.Tensor]:
+    rng = torch.Generator().manual_seed(1)
+    return {
+        "obs": torch.randn(count, model.history, *model.obs_shape, generator=rng),
+        "acts": torch.rand(count, model.history, model.act_dim, generator=rng) * 2 - 1,
+        "noise": torch.randn(count, *model.obs_shape, generator=rng),
+        "choice": torch.rand(count, generator=rng),
+    }
+
+
+@pytest.mark.parametrize("settings", [TOKENS, FRAMES], ids=["tokens", "frames"])
+def test_imagining_is_a_pure_function_row_by_row(settings: dict[str, Any]) -> None:
+    model = make(settings).freeze()
+    before, given = model.hash(), inputs(model)
+    once, twice = model.imagine(**given), model.imagine(**given)
+    alone = model.imagine(**{name: tensor[2:3] for name, tensor in given.items()})
+    torch.testing.assert_close(once.obs, twice.obs, atol=0, rtol=0)
+    torch.testing.assert_close(alone.obs, once.obs[2:3], atol=1e-5, rtol=1e-4)
+    assert once.obs.shape == (4, *model.obs_shape) and once.success.shape == once.disagreement.shape == (4,)
+    assert ((once.success >= 0) & (once.success <= 1)).all()
+    assert model.hash() == before
+
+
+@pytest.mark.parametrize("settings", [TOKENS, FRAMES], ids=["tokens", "frames"])
+def test_a_saved_model_is_the_same_and_frozen(settings: dict[str, Any], tmp_path: Path) -> None:
+    model = make(settings).freeze()
+    model.halt_threshold, model.success_threshold = 0.3, 0.6
+    model.save_pretrained(tmp_path / "model")
+    again = DiffusionWorldModel.from_pretrained(tmp_path / "model")
+    assert again.hash() == model.hash() and again.config() == model.config()
+    assert not again.training and not any(parameter.requires_grad for parameter in again.parameters())
+    torch.testing.assert_close(again.imagine(**inputs(model)).disagreement, model.imagine(**inputs(model)).disagreement)
+
+
+def test_a_config_with_a_foreign_class_is_refused(tmp_path: Path) -> None:
+    make(TOKENS).save_pretrained(tmp_path / "model")
+    config = json.loads((tmp_path / "model/config.json").read_text())
+    (tmp_path / "model/config.json").write_text(json.dumps(config | {"class": "os.system"}))
+    with pytest.raises(CheckpointError, match="does not match its manifest"):
+        DiffusionWorldModel.from_pretrained(tmp_path / "model")
+
+
+def test_a_shape_that_is_neither_tokens_nor_frames_is_refused() -> None:
+    with pytest.raises(
+        ConfigError, match=r"obs_shape must be \(k, d\) for tokens or \(c, h, w\) for frames, got \(3,\)"
+    ):
+        DiffusionWorldModel(obs_shape=(3,), act_dim=2, net={})
+
+
+@pytest.fixture(scope="module")
+def world() -> Tokens:
+    """Episodes of a hand that moves as it is told, and succeeds where it is above 0.6 along the first axis."""
+    rng = np.random.default_rng(0)
+    obs, acts, success = [], [], []
+    for _ in range(60):
+        act = rng.uniform(-1, 1, (15, 2)).astype(np.float32)
+        tokens = np.zeros((16, 3, 5), np.float32)
+        tokens[:, 1:] = rng.normal(size=(2, 5))
+        tokens[1:, 0, :2] = 0.3 * np.cumsum(act, axis=0)
+        obs.append(tokens)
+        acts.append(act)
+        success.append(tokens[:, 0, 0] > 0.6)
+    return Tokens(obs, acts, success, ["policy"] * 60)
+
+
+def test_it_learns_a_world_and_calibrates_what_it_calls_success(world: Tokens) -> None:
+    model = make(TOKENS)
+    fit_dynamics(model, world.subset(range(45)), steps=60, seed=0)
+    fit_success(model, world.subset(range(45)), steps=300, seed=0)
+    held = world.subset(range(45, 60))
+    calibrate(model, held, seed=0)
+    model.freeze()
+    assert 0.5 <= model.success_threshold <= 0.7 and 0 < model.halt_threshold < float("inf")
+    obs = torch.as_tensor(np.stack([o[3:7] for o in held.obs]))
+    acts = torch.as_tensor(np.stack([a[3:7] for a in held.acts]))
+    out = model.imagine(obs, acts, noise=torch.zeros(15, 3, 5), choice=torch.zeros(15))
+    truth = torch.as_tensor(np.stack([o[7] for o in held.obs]))
+    assert (out.obs - truth)[:, 0, :2].abs().mean() < 0.3 * (truth - obs[:, -1])[:, 0, :2].abs().mean()
+    answers = torch.as_tensor(np.stack([s[7] for s in held.success]))
+    assert ((out.success >= model.success_threshold) == answers).float().mean() >= 0.8
