@@ -13,7 +13,6 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
 from worldrl import checkpoint
-from worldrl.errors import CheckpointError
 from worldrl.objects.gated import GatedTokens
 from worldrl.types import Array
 
@@ -189,12 +188,10 @@ def load_policy(path: Path) -> tuple[GaussianPolicy, Origin]:
         CheckpointError: If the folder is damaged or not a policy.
     """
     saved = checkpoint.load(path, kind="policy")
-    try:
+    with checkpoint.described(path, "a policy"):
         config = dict(saved.config)
         origin = Origin(**config.pop("origin"))
         policy = make_policy(tuple(config.pop("obs_shape")), int(config.pop("act_dim")), **config)
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}/config.json does not describe a policy: {error}.") from error
     checkpoint.load_state(policy, saved.tensors, path=path)
     policy.set_training_mode(False)
     return policy, origin

@@ -12,7 +12,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ import torch
 from torch import Tensor
 
 from worldrl import __version__
-from worldrl.errors import CheckpointError, StorageError
+from worldrl.errors import CheckpointError, ConfigError, StorageError
 
 MAX_JSON_BYTES = 16 * 2**20
 
@@ -135,6 +136,19 @@ def load(path: Path, *, kind: str) -> Checkpoint:
     except SafetensorError as error:
         raise CheckpointError(f"{path}/weights.safetensors cannot be read: {error}.") from error
     return Checkpoint(kind, read_json(path / "config.json"), tensors, path)
+
+
+@contextmanager
+def described(path: Path, what: str) -> Iterator[None]:
+    """Turn what a config that is whole but foreign makes go wrong into one sentence.
+
+    Raises:
+        CheckpointError: If the block finds a key missing or a value that it cannot use.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
+        raise CheckpointError(f"{path}/config.json does not describe {what}: {error!r}. Make it again.") from error
 
 
 def read_json(path: Path) -> dict[str, Any]:

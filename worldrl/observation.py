@@ -109,6 +109,8 @@ class ObservationPipeline:
         width = len(NUMBERS) + (encoder.width if encoder is not None else 0)
         width = max(width, proprio.shape[1])
         tensors |= {"mean": torch.zeros(len(objects) + 1, width), "std": torch.ones(len(objects) + 1, width)}
+        if not np.isfinite(proprio).all():
+            raise DataError("proprio must be finite, got NaN or infinity: check the recorded episodes.")
         raw = cls(masks=masks, objects=objects, proprio=proprio.shape[1], encoder=encoder, tensors=tensors)
         tokens = raw._raw(frames, proprio, labels)
         if encoder is not None:
@@ -167,19 +169,20 @@ class ObservationPipeline:
             CheckpointError: If the folder is damaged or foreign, or the encoder is not the one it was fitted with.
         """
         saved = checkpoint.load(path, kind="observation")
-        config, spec = saved.config, saved.config["encoder"]
-        if spec is not None and encoder is None:
-            from worldrl.encoders import load_encoder
+        with checkpoint.described(path, "an observation pipeline"):
+            config, spec, expected = saved.config, saved.config["encoder"], str(saved.config["hash"])
+            if spec is not None and encoder is None:
+                from worldrl.encoders import load_encoder
 
-            encoder = load_encoder(**spec)
-        pipeline = cls(
-            masks=config["masks"],
-            objects=tuple(config["objects"]),
-            proprio=config["proprio"],
-            encoder=encoder if spec is not None else None,
-            tensors=saved.tensors,
-        )
-        if pipeline.hash != config["hash"]:
+                encoder = load_encoder(**spec)
+            pipeline = cls(
+                masks=config["masks"],
+                objects=tuple(config["objects"]),
+                proprio=config["proprio"],
+                encoder=encoder if spec is not None else None,
+                tensors=saved.tensors,
+            )
+        if pipeline.hash != expected:
             raise CheckpointError(
                 f"{path} was fitted as pipeline {config['hash'][:12]} but loads as {pipeline.hash[:12]}: "
                 "the encoder's weights or preprocessing differ, fit it again."
@@ -242,6 +245,10 @@ def _fit_pca(tokens: Tensor, components: int) -> dict[str, Tensor]:
     """Fit one PCA to the looks of all visible objects; scaled so that the first component has unit variance."""
     seen = tokens[..., NUMBERS.index("visible")] > 0
     looks = tokens[seen][:, len(NUMBERS) :]
+    if len(looks) <= components:
+        raise DataError(
+            f"objects must be seen more than {components} times to fit their looks, got {len(looks)} times."
+        )
     mean = looks.mean(dim=0)
     _, values, directions = torch.linalg.svd(looks - mean, full_matrices=False)
     first = values[0] / max(1, len(looks) - 1) ** 0.5

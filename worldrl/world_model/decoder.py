@@ -92,8 +92,9 @@ class TokenDecoder(nn.Module):
             CheckpointError: If the folder is damaged or not a decoder.
         """
         saved = checkpoint.load(path, kind="decoder")
-        k, d = saved.config["obs_shape"]
-        decoder = cls(obs_shape=(int(k), int(d)), width=int(saved.config["width"]))
+        with checkpoint.described(path, "a decoder"):
+            k, d = saved.config["obs_shape"]
+            decoder = cls(obs_shape=(int(k), int(d)), width=int(saved.config["width"]))
         checkpoint.load_state(decoder, saved.tensors, path=path)
         return decoder.eval()
 

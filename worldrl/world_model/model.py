@@ -101,8 +101,9 @@ class DiffusionWorldModel(nn.Module):
         return self.eval()
 
     def hash(self) -> str:
-        """Identify all weights, so that refinement can prove it changed none."""
-        return checkpoint.hash_tensors(self.state_dict())
+        """Identify all weights and thresholds, so that refinement can prove it changed none."""
+        others = torch.tensor([self.success_threshold, self.halt_threshold, self.steps], dtype=torch.float64)
+        return checkpoint.hash_tensors(self.state_dict() | {"thresholds": others})
 
     def config(self) -> dict[str, Any]:
         """Return what it is built from again, as plain JSON."""
@@ -136,15 +137,13 @@ class DiffusionWorldModel(nn.Module):
         """
         saved = checkpoint.load(path, kind="world_model")
         config = dict(saved.config)
-        try:
+        with checkpoint.described(path, "a world model"):
             if config.pop("class") != cls.__name__:
                 raise CheckpointError(f"{path} must hold a {cls.__name__}: it was written by another class.")
-            success, halt = config.pop("success_threshold"), config.pop("halt_threshold")
+            success, halt = float(config.pop("success_threshold")), config.pop("halt_threshold")
             model = cls(**config | {"obs_shape": tuple(config["obs_shape"])})
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"{path}/config.json does not describe a world model: {error}.") from error
+            model.success_threshold, model.halt_threshold = success, float("inf") if halt is None else float(halt)
         checkpoint.load_state(model, saved.tensors, path=path)
-        model.success_threshold, model.halt_threshold = float(success), float("inf") if halt is None else float(halt)
         return model.freeze()
 
 

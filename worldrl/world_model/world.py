@@ -56,14 +56,15 @@ class World:
         path = Path(path)
         saved = checkpoint.load(path / "starts", kind="starts")
         model = DiffusionWorldModel.from_pretrained(path / "model")
-        if saved.config["model"] != model.hash():
+        if saved.config.get("model") != model.hash():
             raise CheckpointError(f"{path} holds the model of one world and the starts of another: fit it again.")
-        return cls(
-            model=model,
-            starts=Starts(saved.tensors["obs"], saved.tensors["acts"]),
-            firsts=int(saved.config["firsts"]),
-            horizon=int(saved.config["horizon"]),
-            task=str(saved.config["task"]),
-            real_steps=int(saved.config["real_steps"]),
-            decoder=TokenDecoder.from_pretrained(path / "decoder") if saved.config["decoder"] else None,
-        )
+        with checkpoint.described(path / "starts", "the starts of a world"):
+            return cls(
+                model=model,
+                starts=Starts(saved.tensors["obs"], saved.tensors["acts"]),
+                firsts=int(saved.config["firsts"]),
+                horizon=int(saved.config["horizon"]),
+                task=str(saved.config["task"]),
+                real_steps=int(saved.config["real_steps"]),
+                decoder=TokenDecoder.from_pretrained(path / "decoder") if saved.config["decoder"] else None,
+            )
