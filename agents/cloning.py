@@ -47,6 +47,11 @@ def clone(
     """
     if len(obs) == 0 or len(obs) != len(acts):
         raise DataError(f"obs and acts must be equally many and not none, got {len(obs)} and {len(acts)}.")
+    if obs.shape[1:] != policy.observation_space.shape or acts.shape[1:] != policy.action_space.shape:
+        expected = (policy.observation_space.shape, policy.action_space.shape)
+        raise DataError(
+            f"rows of obs and acts must be {expected}, got {(tuple(obs.shape[1:]), tuple(acts.shape[1:]))}."
+        )
     rng = torch.Generator().manual_seed(seed)
     policy.set_training_mode(True)
     weights, gates = [p for p in policy.actor_parameters() if p is not policy.log_std], policy.gates()
@@ -58,7 +63,7 @@ def clone(
     for step in range(steps):
         rows = torch.randint(len(obs), (batch_size,), generator=rng)
         seen = obs[rows] + blur * torch.randn(obs[rows].shape, generator=rng)
-        likely = torch.distributions.Normal(policy.mean(seen), sigma)
+        likely = torch.distributions.Normal(policy.mean(seen), sigma, validate_args=False)
         loss: Tensor = -likely.log_prob(acts[rows]).sum(dim=-1).mean()  # type: ignore[no-untyped-call]
         if not torch.isfinite(loss):
             raise NumericsError(f"the cloning loss is {loss.item()} at step {step}: lower lr or check the data.")

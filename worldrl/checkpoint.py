@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,8 @@ def write_json(path: Path, value: Any) -> None:
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error}. Free some space or choose another folder.") from error
     finally:
-        staged.unlink(missing_ok=True)
+        with suppress(OSError):
+            staged.unlink()
 
 
 def save(path: Path, *, kind: str, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
@@ -147,7 +148,7 @@ def described(path: Path, what: str) -> Iterator[None]:
     """
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ConfigError) as error:
         raise CheckpointError(f"{path}/config.json does not describe {what}: {error!r}. Make it again.") from error
 
 
@@ -190,7 +191,7 @@ def load_state(module: Any, tensors: Mapping[str, Tensor], *, path: Path) -> Non
     """Load tensors into a module strictly.
 
     Raises:
-        CheckpointError: If names or shapes differ; the first five differences are named.
+        CheckpointError: If names, shapes or types differ; the first five differences are named.
     """
     expected = module.state_dict()
     wrong = [f"'{name}' is missing" for name in expected if name not in tensors]
@@ -199,6 +200,11 @@ def load_state(module: Any, tensors: Mapping[str, Tensor], *, path: Path) -> Non
         f"'{name}' must be {tuple(expected[name].shape)}, got {tuple(tensor.shape)}"
         for name, tensor in tensors.items()
         if name in expected and expected[name].shape != tensor.shape
+    ]
+    wrong += [
+        f"'{name}' must be {expected[name].dtype}, got {tensor.dtype}"
+        for name, tensor in tensors.items()
+        if name in expected and expected[name].dtype != tensor.dtype
     ]
     if wrong:
         raise CheckpointError(f"{path} does not fit its config: {'; '.join(wrong[:5])}.")

@@ -41,7 +41,7 @@ class ObservationPipeline:
         masks: ``simulator`` (privileged: ground-truth segmentation) or ``none`` (prototypes of frozen patch features).
         objects: Names of the objects; ``group_i`` where there are no masks.
         encoder: The frozen encoder, or None for geometry alone.
-        space: The observation space, an unbounded float32 Box ``(k, d)``.
+        space: The observation space, a float32 Box ``(k, d)`` in ``[-8, 8]``.
         hash: Identifies everything that changes what comes out.
     """
 
@@ -114,7 +114,7 @@ class ObservationPipeline:
         raw = cls(masks=masks, objects=objects, proprio=proprio.shape[1], encoder=encoder, tensors=tensors)
         tokens = raw._raw(frames, proprio, labels)
         if encoder is not None:
-            tensors |= _fit_pca(tokens[:, 1:], components)
+            tensors |= _fit_pca(tokens[:, 1:, : len(NUMBERS) + encoder.width], components)
             fitted = cls(masks=masks, objects=objects, proprio=proprio.shape[1], encoder=encoder, tensors=tensors)
             tokens = fitted._raw(frames, proprio, labels)
         tensors |= _fit_scale(tokens, looks=encoder is not None)
@@ -237,7 +237,10 @@ def _fit_prototypes(frames: npt.NDArray[np.uint8], encoder: FrozenEncoder, group
     chosen = np.random.default_rng(seed).permutation(len(frames))[:512]
     with torch.no_grad():
         patches = rearrange(encoder(np.ascontiguousarray(frames[np.sort(chosen)])).patches, "b p d -> (b p) d")
-        prototypes = Prototypes.fit(patches, groups, seed=seed)
+        try:
+            prototypes = Prototypes.fit(patches, groups, seed=seed)
+        except ValueError as error:
+            raise DataError(str(error)) from error
     return {"centres": prototypes.centres, "temperature": prototypes.temperature}
 
 

@@ -19,10 +19,11 @@ class Brightness:
     """An encoder of two numbers a half frame: brightness and its double. It counts the frames it was given."""
 
     name = "brightness"
-    width = 2
+    width, patch = 2, 1
 
     def __init__(self, fingerprint: str = "a" * 64, gain: float = 1.0) -> None:
         self.fingerprint, self.gain, self.seen = fingerprint, gain, 0
+        self.source = {"name": self.name}
 
     def __call__(self, frames: Frames) -> Features:
         self.seen += len(frames)

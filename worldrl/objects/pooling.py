@@ -44,7 +44,7 @@ class Prototypes:
         """Find ``count`` prototypes by k-means with k-means++ starts.
 
         Raises:
-            ValueError: If there are fewer patches than prototypes.
+            ValueError: If there are fewer different patches than prototypes.
         """
         if len(patches) < count:
             raise ValueError(f"patches must be at least {count}, got {len(patches)}: encode more frames.")
@@ -52,6 +52,8 @@ class Prototypes:
         centres = patches[torch.randint(len(patches), (1,), generator=rng)]
         while len(centres) < count:
             away = torch.cdist(patches, centres).amin(dim=1).square()
+            if not away.any():
+                raise ValueError(f"patches must be at least {count} different ones: encode more frames.")
             centres = torch.cat([centres, patches[torch.multinomial(away, 1, generator=rng)]])
         for _ in range(rounds):
             nearest = torch.cdist(patches, centres).argmin(dim=1)
