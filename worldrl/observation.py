@@ -174,7 +174,9 @@ class ObservationPipeline:
             if spec is not None and encoder is None:
                 from worldrl.encoders import load_encoder
 
-                encoder = load_encoder(**spec)
+                encoder = load_encoder(
+                    **{key: spec[key] for key in spec.keys() & {"name", "layer", "random_init", "seed"}}
+                )
             pipeline = cls(
                 masks=config["masks"],
                 objects=tuple(config["objects"]),

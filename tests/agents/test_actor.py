@@ -1,0 +1,62 @@
+"""A policy acting in real environments draws from the episode's seed, whatever slot it runs in."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from worldrl.agents.policy import PolicyActor, make_policy
+from worldrl.types import Array
+
+
+class Numbers:
+    """A pipeline whose observation is the proprioception, repeated; it keeps the labels it was given."""
+
+    def __init__(self, masks: str) -> None:
+        self.masks, self.labels = masks, None
+
+    def __call__(self, frames: Any, proprio: Any, labels: Any) -> Any:
+        self.labels = labels
+        return np.repeat(proprio[:, None], 3, axis=1)
+
+
+def make(*, deterministic: bool, masks: str = "none") -> PolicyActor:
+    torch.manual_seed(0)
+    return PolicyActor(make_policy((3, 4), 2), Numbers(masks), deterministic=deterministic)
+
+
+def env(label: int) -> Any:
+    return SimpleNamespace(unwrapped=SimpleNamespace(labels=lambda: np.full((2, 2), label, np.uint8)))
+
+
+def act(actor: PolicyActor, slots: list[int], labels: list[int] | None = None) -> Array:
+    seen = [{"image": np.zeros((2, 2, 3), np.uint8), "proprio": np.ones(4, np.float32)} for _ in slots]
+    return actor.act(seen, [env(label) for label in labels or slots], np.array(slots))
+
+
+def test_noise_follows_the_seed_and_not_the_slot() -> None:
+    actor = make(deterministic=False)
+    for slot, seed in ((0, 7), (1, 8), (5, 7)):
+        actor.begin(slot, None, seed)
+    together = act(actor, [0, 1, 5])
+    np.testing.assert_array_equal(together[0], together[2])
+    assert (together[0] != together[1]).all()
+    later = act(actor, [0, 1, 5])
+    assert (later[0] != together[0]).all()
+    actor.begin(1, None, 7)
+    np.testing.assert_allclose(act(actor, [1])[0], together[0], atol=1e-6)
+
+
+def test_without_noise_equal_observations_get_equal_actions() -> None:
+    acts = act(make(deterministic=True), [0, 1])
+    np.testing.assert_array_equal(acts[0], acts[1])
+
+
+@pytest.mark.parametrize("masks", ["simulator", "none"])
+def test_labels_are_asked_for_only_where_the_pipeline_looks_at_them(masks: str) -> None:
+    actor = make(deterministic=True, masks=masks)
+    act(actor, [0, 1], labels=[3, 4])
+    expected = None if masks == "none" else [3, 4]
+    assert (None if actor.pipeline.labels is None else actor.pipeline.labels[:, 0, 0].tolist()) == expected
