@@ -83,8 +83,8 @@ def test_a_policy_of_another_pipeline_is_refused(run: Path, tmp_path: Path) -> N
 def test_the_demo_runs_without_masks_on_frozen_features(tmp_path: Path) -> None:
     demo.run(
         tiny(
-            tmp_path / "demo", encoder=EncoderOptions(name="dinov2_vits14"), objects=ObjectOptions(masks="none"), demonstrations=4,
-            rollouts=4, episodes=4, videos=0,
+            tmp_path / "demo", encoder=EncoderOptions(name="dinov2_vits14"), objects=ObjectOptions(masks="none"),
+            demonstrations=4, rollouts=4, episodes=4, videos=0,
         )
     )  # fmt: skip
     summary = json.loads((tmp_path / "demo/summary.json").read_text())
