@@ -55,7 +55,10 @@ def clone(
     rng = torch.Generator().manual_seed(seed)
     policy.set_training_mode(True)
     weights, gates = [p for p in policy.actor_parameters() if p is not policy.log_std], policy.gates()
-    groups = [{"params": weights}] if gates is None else gates.parameter_groups(weights)
+    groups = [{"params": weights}]
+    if gates is not None:
+        gates.gate.requires_grad_(True)
+        groups = gates.parameter_groups(weights)
     optimizer = torch.optim.AdamW(groups, lr=lr, weight_decay=weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     sigma = policy.log_std.detach().exp()
@@ -67,16 +70,16 @@ def clone(
         loss: Tensor = -likely.log_prob(acts[rows]).sum(dim=-1).mean()  # type: ignore[no-untyped-call]
         if not torch.isfinite(loss):
             raise NumericsError(f"the cloning loss is {loss.item()} at step {step}: lower lr or check the data.")
+        if step >= 0.9 * steps:
+            tail.append(loss.item())
+        if progress is not None:
+            progress(step + 1, loss.item())
         if gates is not None:
             loss = loss + price * gates.cost()
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
-        if step >= 0.9 * steps:
-            tail.append(loss.item())
-        if progress is not None:
-            progress(step + 1, loss.item())
     policy.share_gates()
     policy.set_training_mode(False)
     return sum(tail) / max(1, len(tail))

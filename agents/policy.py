@@ -131,15 +131,21 @@ class GaussianPolicy(ActorCriticPolicy):
         return extractor.gated if isinstance(extractor, TokenExtractor) else None
 
     def share_gates(self) -> None:
-        """Let the critic look at what the actor looks at."""
+        """Let the critic look at what the actor looks at; from now on the gates of both stay as they are."""
         actor, critic = self.pi_features_extractor, self.vf_features_extractor
         if isinstance(actor, TokenExtractor) and isinstance(critic, TokenExtractor):
             critic.gated.gate.data.copy_(actor.gated.gate.data)
+            for extractor in (actor, critic):
+                extractor.gated.gate.requires_grad_(False)
 
     def actor_parameters(self) -> list[nn.Parameter]:
-        """Return the parameters that decide on actions."""
+        """Return the parameters that decide on actions, without the gates."""
         parts = (self.pi_features_extractor, self.mlp_extractor.policy_net, self.action_net)
-        return [self.log_std, *(parameter for part in parts for parameter in part.parameters())]
+        gates = self.gates()
+        return [
+            self.log_std,
+            *(p for part in parts for p in part.parameters() if gates is None or p is not gates.gate),
+        ]
 
     def mean(self, obs: Tensor) -> Tensor:
         """Return the mean action ``(b, a)``, not clipped."""
@@ -158,6 +164,10 @@ class GaussianPolicy(ActorCriticPolicy):
         with torch.no_grad():
             theirs = torch.distributions.Normal(self._anchor[0].mean(obs), self._anchor[0]._log_std().exp())
         return torch.distributions.kl_divergence(ours, theirs).sum(dim=-1)
+
+    def std(self) -> Array:
+        """Return the standard deviation of actions ``(a,)``, capped."""
+        return np.asarray(self._log_std().detach().exp().cpu().numpy())
 
     def _log_std(self) -> Tensor:
         return self.log_std if self.sigma_cap is None else self.log_std.clamp(max=float(np.log(self.sigma_cap)))
@@ -228,9 +238,9 @@ class PolicyActor:
         if self.pipeline.masks == "simulator":
             labels = np.stack([env.unwrapped.labels() for env in envs])
         obs = self.pipeline(frames, proprio, labels)
-        acts, _ = self.policy.predict(obs, deterministic=True)
+        with torch.no_grad():
+            acts = self.policy.mean(torch.as_tensor(obs, device=self.policy.device)).cpu().numpy()
         if not self.deterministic:
-            sigma = self.policy._log_std().exp().detach().cpu().numpy()
             noise = np.stack([self._rngs[int(slot)].standard_normal(acts.shape[1]) for slot in slots])
-            acts = acts + sigma * noise
+            acts = acts + self.policy.std() * noise
         return np.asarray(np.clip(acts, -1.0, 1.0), np.float32)

@@ -101,6 +101,7 @@ def refine(
         The candidates in order; the first is the cloned policy itself.
     """
     policy.anchor_to(deepcopy(policy))
+    policy.share_gates()
     starts = torch.as_tensor(env.reset(seed=seed)[0])
     keeper = _Keeper(policy, trial, starts, warm_up=warm_up, every=every, progress=progress)
     settings = PPO_SETTINGS | ppo

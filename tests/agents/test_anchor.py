@@ -55,6 +55,7 @@ def test_the_anchor_pulls_the_policy_and_does_not_move_itself() -> None:
 
 def test_the_value_does_not_move_the_actor_and_the_action_does_not_move_the_critic() -> None:
     policy, obs = make(0), torch.randn(4, *SHAPE)
+    policy.share_gates()
     actor = {id(parameter) for parameter in policy.actor_parameters()}
     for wanted, index in ((False, 0), (True, 1)):
         policy.zero_grad()

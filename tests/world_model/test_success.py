@@ -59,8 +59,9 @@ def test_it_learns_which_corner_is_bright() -> None:
     assert learn(frames(), obs, answers, steps=40) == 1.0
 
 
-def test_dropout_is_off_when_it_judges() -> None:
-    judge, obs = tokens().eval(), torch.randn(4, 3, 4)
-    assert torch.equal(judge(obs), judge(obs))
-    judge.train()
-    assert not torch.equal(judge(obs), judge(obs))
+def test_what_lies_far_from_everything_seen_is_never_a_success() -> None:
+    judge, direction = tokens(), torch.randn(64, 3, 4)
+    with torch.no_grad():
+        near, far, farther = (judge(distance * direction) for distance in (1.0, 100.0, 1000.0))
+    assert (far < near).all() and (farther < far).all()
+    assert (far.sigmoid() < 0.01).all()

@@ -40,7 +40,7 @@ class LinearDrift(nn.Module):
             history: ``(n, t, k, d)``.
             codes: ``(n, t, c)``.
             change: ``(n, k, d)``, what came next minus the newest observation.
-            ridge: Penalty, in transitions: what fewer than so many support is shrunk by half or more.
+            ridge: Penalty on the weights of the standardised inputs, in transitions.
         """
         inputs = self._inputs(history, codes)
         self.centre.copy_(inputs.mean(dim=0))

@@ -31,7 +31,7 @@ class Config:
     features: str = option("", "folder of the feature cache; empty for none")
     world_model: WorldModelOptions = field(default_factory=WorldModelOptions)
     steps: int = option(1800, "gradient steps of the dynamics")
-    success_steps: int = option(1000, "gradient steps of the success classifier")
+    success_steps: int = option(2500, "gradient steps of the success classifier")
     decoder_steps: int = option(600, "gradient steps of the frame decoder; 0 for none")
     batch_size: int = option(256, "transitions a step")
     lr: float = option(2e-3, "highest learning rate")

@@ -35,7 +35,7 @@ class EnvOptions:
 class EncoderOptions:
     """Which frozen encoder."""
 
-    name: str = option("none", "name in the registry, e.g. dinov2_vits14, or none for the geometry of masks alone")
+    name: str = option("dinov2_vits14", "name in the registry, or none for the geometry of masks alone")
     layer: int | None = option(None, "layer to read out, from one; null for the encoder's own default")
     random_init: bool = option(False, "leave the weights at random: the control for what pretraining brings")
     seed: int = option(0, "of the random weights")

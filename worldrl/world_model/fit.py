@@ -149,7 +149,7 @@ def fit_success(
     batch_size: int = 256,
     lr: float = 2e-3,
     imagined: float = 0.5,
-    blur: float = 0.05,
+    blur: float = 0.02,
     price: float = 0.03,
     seed: int = 0,
     progress: Progress | None = None,
@@ -188,7 +188,7 @@ def fit_success(
     model.success.train()
     weights, gates = list(model.success.parameters()), getattr(model.success, "gated", None)
     groups = [{"params": weights}] if gates is None else gates.parameter_groups(weights)
-    optimizer = torch.optim.AdamW(groups, lr=lr, weight_decay=1e-2)
+    optimizer = torch.optim.AdamW(groups, lr=lr, weight_decay=0.1)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     tail: list[float] = []
     for step in range(steps):
