@@ -152,6 +152,19 @@ def described(path: Path, what: str) -> Iterator[None]:
         raise CheckpointError(f"{path}/config.json does not describe {what}: {error!r}. Make it again.") from error
 
 
+def require_pipeline(mine: str, found: str, *, owner: str) -> None:
+    """Refuse something that was made for another observation pipeline.
+
+    Raises:
+        CheckpointError: If the two hashes differ.
+    """
+    if found != mine:
+        raise CheckpointError(
+            f"{owner} was made for observation pipeline {found[:12]}, this one is {mine[:12]}: "
+            "use the pipeline of its own run, or make it again."
+        )
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read one JSON object of at most 16 MB.
 

@@ -197,11 +197,7 @@ class ObservationPipeline:
         Raises:
             CheckpointError: If ``found`` is not this pipeline's hash.
         """
-        if found != self.hash:
-            raise CheckpointError(
-                f"{owner} was made for observation pipeline {found[:12]}, this one is {self.hash[:12]}: "
-                "use the pipeline of its own run, or make it again."
-            )
+        checkpoint.require_pipeline(self.hash, found, owner=owner)
 
     def _raw(self, frames: npt.NDArray[np.uint8], proprio: Array, labels: npt.NDArray[np.uint8] | None) -> Tensor:
         if self.masks == "simulator" and labels is None:

@@ -91,6 +91,15 @@ def test_the_demo_runs_without_masks_on_frozen_features(tmp_path: Path) -> None:
     assert summary["masks"] == "none" and summary["encoder"] == "dinov2_vits14"
 
 
+@pytest.mark.slow
+def test_the_demo_runs_on_frames_with_the_frame_world_model(tmp_path: Path) -> None:
+    demo.run(tiny(tmp_path / "demo", pixels=32, demonstrations=4, rollouts=4, episodes=4, imagined_steps=1024))
+    summary = json.loads((tmp_path / "demo/summary.json").read_text())
+    assert summary["masks"] == "none" and summary["encoder"] == "none"
+    assert summary["observation"] == "frames (3, 32, 32)"
+    assert {path.suffix for path in (tmp_path / "demo/videos").iterdir()} == {".mp4", ".gif", ".png"}
+
+
 @pytest.mark.parametrize(
     ("word", "sentence"),
     [

@@ -13,7 +13,7 @@ import worldrl
 from worldrl.errors import CheckpointError
 from worldrl.types import Starts
 from worldrl.world_model.decoder import TokenDecoder
-from worldrl.world_model.model import SIZES, DiffusionWorldModel
+from worldrl.world_model.model import TOKEN_SIZES, DiffusionWorldModel
 from worldrl.world_model.world import World
 
 SHAPE = (3, 8)
@@ -22,7 +22,7 @@ SHAPE = (3, 8)
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
     torch.manual_seed(0)
-    model = DiffusionWorldModel(obs_shape=SHAPE, act_dim=2, net=SIZES["tiny"]).freeze()
+    model = DiffusionWorldModel(obs_shape=SHAPE, act_dim=2, net=TOKEN_SIZES["tiny"]).freeze()
     model.halt_threshold = 100.0
     starts = Starts(torch.randn(5, model.history, *SHAPE), torch.zeros(5, model.history - 1, 2))
     decoder = TokenDecoder(obs_shape=SHAPE, width=8).eval()
@@ -56,6 +56,6 @@ def test_the_vector_entry_point_makes_as_many_as_asked_for(checkpoint: Path) -> 
 
 
 def test_model_and_starts_of_two_worlds_are_refused_together(checkpoint: Path) -> None:
-    DiffusionWorldModel(obs_shape=SHAPE, act_dim=2, net=SIZES["tiny"]).save_pretrained(checkpoint / "model")
+    DiffusionWorldModel(obs_shape=SHAPE, act_dim=2, net=TOKEN_SIZES["tiny"]).save_pretrained(checkpoint / "model")
     with pytest.raises(CheckpointError, match="the model of one world and the starts of another: fit it again"):
         World.from_pretrained(checkpoint)

@@ -10,7 +10,7 @@ import torch
 from worldrl import checkpoint
 from worldrl.agents.policy import load_policy
 from worldrl.errors import CheckpointError
-from worldrl.world_model.model import SIZES, DiffusionWorldModel
+from worldrl.world_model.model import TOKEN_SIZES, DiffusionWorldModel
 
 LURE = "antigravity"
 """A module of the standard library that nothing imports."""
@@ -19,7 +19,7 @@ LURE = "antigravity"
 @pytest.fixture
 def model() -> DiffusionWorldModel:
     torch.manual_seed(0)
-    return DiffusionWorldModel(obs_shape=(3, 4), act_dim=2, net=SIZES["tiny"])
+    return DiffusionWorldModel(obs_shape=(3, 4), act_dim=2, net=TOKEN_SIZES["tiny"])
 
 
 @pytest.mark.parametrize(

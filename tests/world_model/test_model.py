@@ -10,9 +10,9 @@ import torch
 
 from worldrl.errors import CheckpointError, ConfigError
 from worldrl.world_model.fit import Tokens, calibrate, fit_dynamics, fit_success
-from worldrl.world_model.model import SIZES, DiffusionWorldModel
+from worldrl.world_model.model import TOKEN_SIZES, DiffusionWorldModel
 
-TOKENS: dict[str, Any] = {"obs_shape": (3, 5), "act_dim": 2, "net": SIZES["tiny"]}
+TOKENS: dict[str, Any] = {"obs_shape": (3, 5), "act_dim": 2, "net": TOKEN_SIZES["tiny"]}
 FRAMES: dict[str, Any] = {
     "obs_shape": (3, 16, 16), "act_dim": 2, "history": 2, "net": {"channels": [16], "blocks": 1, "members": 2},
 }  # fmt: skip

@@ -9,13 +9,13 @@ from worldrl import checkpoint
 from worldrl.errors import CheckpointError
 from worldrl.types import Starts
 from worldrl.world_model.decoder import TokenDecoder
-from worldrl.world_model.model import SIZES, DiffusionWorldModel
+from worldrl.world_model.model import TOKEN_SIZES, DiffusionWorldModel
 from worldrl.world_model.world import World
 
 
 def make(seed: int) -> World:
     torch.manual_seed(seed)
-    model = DiffusionWorldModel(obs_shape=(3, 5), act_dim=2, net=SIZES["tiny"]).freeze()
+    model = DiffusionWorldModel(obs_shape=(3, 5), act_dim=2, net=TOKEN_SIZES["tiny"]).freeze()
     starts = Starts(torch.randn(6, model.history, 3, 5), torch.rand(6, model.history - 1, 2))
     decoder = TokenDecoder(obs_shape=(3, 5), width=8).eval()
     return World(model, starts, firsts=4, horizon=40, task="toy", real_steps=123, decoder=decoder)

@@ -4,12 +4,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from worldrl.recipes.parts import EnvOptions, WorldModelOptions, check_positive, make_env, option, use_threads
+from worldrl.errors import ConfigError
+from worldrl.recipes.parts import EnvOptions, WorldModelOptions, check_positive, make_env, need, option, use_threads
 
 
 @dataclass
@@ -20,7 +20,7 @@ class Config:
     env: EnvOptions = field(default_factory=EnvOptions)
     world_model: WorldModelOptions = field(default_factory=WorldModelOptions)
     batch: int = option(64, "imagined environments side by side")
-    tokens: int = option(5, "tokens of the untrained model")
+    tokens: int = option(6, "tokens of the untrained model")
     features: int = option(42, "numbers a token of the untrained model")
     encoder: str = option("dinov2_vits14", "frozen encoder to time, or none")
     seconds: float = option(5.0, "how long each thing is timed, at least")
@@ -28,7 +28,12 @@ class Config:
 
     def check(self) -> None:
         """Refuse options out of range."""
-        check_positive(batch=self.batch, seconds=self.seconds)
+        from worldrl.world_model.model import TOKEN_SIZES
+
+        check_positive(batch=self.batch, seconds=self.seconds, tokens=self.tokens, features=self.features)
+        if self.world_model.size not in TOKEN_SIZES:
+            sizes = ", ".join(TOKEN_SIZES)
+            raise ConfigError(f"world_model.size must be one of {sizes}, got '{self.world_model.size}'.")
 
 
 def run(config: Config) -> str:
@@ -61,16 +66,16 @@ def _imagined(config: Config) -> tuple[str, str, str]:
 
     from worldrl.envs.imagined import ImaginedVectorEnv
     from worldrl.types import Starts
-    from worldrl.world_model.model import SIZES, DiffusionWorldModel
+    from worldrl.world_model.model import TOKEN_SIZES, DiffusionWorldModel
     from worldrl.world_model.world import World
 
     if config.world:
-        world = World.from_pretrained(Path(config.world))
+        world = World.from_pretrained(need(config.world, "world"))
         model, starts, horizon = world.model, world.starts, world.horizon
     else:
         shape, options = (config.tokens, config.features), config.world_model
         model = DiffusionWorldModel(
-            obs_shape=shape, act_dim=4, history=options.history, steps=options.steps, net=SIZES[options.size]
+            obs_shape=shape, act_dim=4, history=options.history, steps=options.steps, net=TOKEN_SIZES[options.size]
         ).freeze()
         model.halt_threshold = 10.0
         starts, horizon = Starts(torch.zeros(8, model.history, *shape), torch.zeros(8, model.history - 1, 4)), 40

@@ -74,4 +74,4 @@ def run(config: Config) -> None:
     gates = policy.gates()
     shares = [] if gates is None else gates.gate.clamp(0, 1).tolist()
     seen = ", ".join(f"{name} {share:.2f}" for name, share in zip(pipeline.objects, shares, strict=False))
-    say(f"cloned {config.out}: {len(good)} episodes, loss {loss:.3f}; it looks at: {seen}")
+    say(f"cloned {config.out}: {len(good)} episodes, loss {loss:.3f}; it looks at: {seen or 'frames'}")

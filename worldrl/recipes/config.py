@@ -113,7 +113,7 @@ def _check_name(verb: str, word: str, schema: type) -> None:
     if not (equals or key.startswith("~")):
         raise ConfigError(f"options must be written key=value, got '{word}'. {_see(verb)}")
     names = [field.name for field in dataclasses.fields(schema)]
-    top = bare.replace("/", ".").split("@")[0].split(".")[0]
+    top = bare.rpartition("@")[2].replace("/", ".").split(".")[0]
     if top not in names or (bare != key and bare == top):
         raise ConfigError(f"'{key}' is not an option of {verb}{did_you_mean(top, names)} {_see(verb)}")
 
@@ -164,6 +164,8 @@ def _options(schema: type, tree: Any, prefix: str) -> Iterator[Option]:
         kind = _type_of(schema, field.name)
         nested = get_type_hints(schema)[field.name]
         if dataclasses.is_dataclass(nested) and isinstance(nested, type):
+            if not prefix and (files := _choices(field.name)):
+                yield Option(field.name, "group", "", "Sets several of the options below at once.", files)
             yield from _options(nested, tree[field.name], f"{prefix}{field.name}.")
             continue
         missing = OmegaConf.is_missing(tree, field.name)

@@ -29,6 +29,7 @@ class Config:
     encoder: EncoderOptions = field(default_factory=EncoderOptions)
     objects: ObjectOptions = field(default_factory=ObjectOptions)
     world_model: WorldModelOptions = field(default_factory=WorldModelOptions)
+    pixels: int = option(0, "observe frames of this many pixels a side instead of tokens; 0 for tokens")
     out: str = option("", "run folder, must not exist; empty for runs/demo-<seed>, or the next free name")
     demonstrations: int = option(22, "episodes of the noisy expert")
     random: int = option(30, "episodes of random play")
@@ -77,7 +78,7 @@ def run(config: Config) -> str:
         encode.run(
             encode.Config(
                 episodes=at["episodes"], out=at["observation"], features=at["features"],
-                encoder=config.encoder, objects=config.objects, **common,
+                encoder=config.encoder, objects=config.objects, pixels=config.pixels, **common,
             )
         )  # fmt: skip
     with watch.stage("clone"):

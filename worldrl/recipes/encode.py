@@ -1,4 +1,4 @@
-"""Turn frames into tokens: fit the observation pipeline, and run the frozen encoder over every frame once."""
+"""Turn frames into observations: fit the pipeline, and run the frozen encoder over every frame once."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,23 +29,31 @@ class Config:
     features: str = option("", "folder of the feature cache; empty for none")
     encoder: EncoderOptions = field(default_factory=EncoderOptions)
     objects: ObjectOptions = field(default_factory=ObjectOptions)
+    pixels: int = option(0, "observe frames of this many pixels a side instead of tokens; 0 for tokens")
     frames: int = option(3000, "frames to fit the pipeline on, at most")
     seed: int = option(0, "of the choice of frames")
     threads: int = option(0, "threads of torch; 0 leaves them alone")
 
     def check(self) -> None:
         """Refuse options out of range."""
+        from worldrl.frame_observation import FramePipeline
+
         check_positive(frames=self.frames, components=self.objects.components, groups=self.objects.groups)
+        if self.pixels:
+            FramePipeline(self.pixels)
 
 
 def run(config: Config) -> None:
     """Fit the pipeline if there is none, then encode every frame into the cache."""
     from worldrl.data.dataset import Dataset
+    from worldrl.frame_observation import FramePipeline
     from worldrl.observation import ObservationPipeline
 
     use_threads(config.threads)
     dataset = Dataset(need(config.episodes, "data set"))
     cache = Path(config.features) if config.features else None
+    if config.pixels and not Path(config.out).exists():
+        FramePipeline(config.pixels).save_pretrained(Path(config.out))
     if not Path(config.out).exists():
         frames, proprio, labels = _sample(dataset, config.frames, config.seed)
         with encoder_for(config.encoder, cache) as encoder:
@@ -65,7 +73,8 @@ def run(config: Config) -> None:
         for i, episode in enumerate(dataset):
             pipeline(np.asarray(episode.frames), np.asarray(episode.proprio), np.asarray(episode.labels))
             show(i + 1, len(dataset))
-        say(f"observation {config.out}: tokens {pipeline.shape}, masks: {pipeline.masks}, hash {pipeline.hash[:12]}")
+        what = "frames" if len(pipeline.shape) == 3 else "tokens"
+        say(f"observation {config.out}: {what} {pipeline.shape}, masks: {pipeline.masks}, hash {pipeline.hash[:12]}")
 
 
 def _sample(dataset, count: int, seed: int):  # type: ignore[no-untyped-def]

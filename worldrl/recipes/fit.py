@@ -32,7 +32,7 @@ class Config:
     world_model: WorldModelOptions = field(default_factory=WorldModelOptions)
     steps: int = option(1800, "gradient steps of the dynamics")
     success_steps: int = option(2500, "gradient steps of the success classifier")
-    decoder_steps: int = option(600, "gradient steps of the frame decoder; 0 for none")
+    decoder_steps: int = option(600, "gradient steps of the decoder of tokens; 0 for none")
     batch_size: int = option(256, "transitions a step")
     lr: float = option(2e-3, "highest learning rate")
     held_out: float = option(0.15, "share of the policy's episodes kept for calibration and figures")
@@ -41,13 +41,14 @@ class Config:
 
     def check(self) -> None:
         """Refuse options out of range."""
-        from worldrl.world_model.model import SIZES
+        from worldrl.world_model.model import TOKEN_SIZES
 
         check_positive(steps=self.steps, success_steps=self.success_steps, batch_size=self.batch_size, lr=self.lr)
         if not 0 < self.held_out < 1:
             raise ConfigError(f"held_out must be in (0, 1), got {self.held_out}.")
-        if self.world_model.size not in SIZES:
-            raise ConfigError(f"world_model.size must be one of {', '.join(SIZES)}, got '{self.world_model.size}'.")
+        if self.world_model.size not in TOKEN_SIZES:
+            sizes = ", ".join(TOKEN_SIZES)
+            raise ConfigError(f"world_model.size must be one of {sizes}, got '{self.world_model.size}'.")
 
 
 def run(config: Config) -> None:
@@ -59,7 +60,7 @@ def run(config: Config) -> None:
     from worldrl.data.segments import SegmentSampler
     from worldrl.types import Starts
     from worldrl.world_model.fit import calibrate, fit_dynamics, fit_success
-    from worldrl.world_model.model import SIZES, DiffusionWorldModel
+    from worldrl.world_model.model import DiffusionWorldModel, sizes
     from worldrl.world_model.world import World
 
     use_threads(config.threads)
@@ -76,7 +77,7 @@ def run(config: Config) -> None:
         pipeline=pipeline.hash,
         history=config.world_model.history,
         steps=config.world_model.steps,
-        net=SIZES[config.world_model.size],
+        net=sizes(pipeline.shape)[config.world_model.size],
     )
     fit_dynamics(
         model, seen, steps=config.steps, batch_size=config.batch_size, lr=config.lr, seed=config.seed,
@@ -89,7 +90,8 @@ def run(config: Config) -> None:
     firsts, others = sampler.starts(first_only=True), sampler.starts(first_only=False, stride=3)
     starts = Starts(torch.cat([firsts.obs, others.obs]), torch.cat([firsts.acts, others.acts]))
     horizon = int(dict(dataset.manifest.env_kwargs).get("max_steps", max(dataset.lengths)))
-    decoder = _decoder(config, dataset, tokens, train) if config.decoder_steps else None
+    needs_decoder = config.decoder_steps and len(pipeline.shape) == 2
+    decoder = _decoder(config, dataset, tokens, train) if needs_decoder else None
     World(
         model=model,
         starts=starts,

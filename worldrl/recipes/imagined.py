@@ -3,6 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+from einops import rearrange
+from torch import Tensor
+
 from worldrl.envs.imagined import ImaginedEnv, ImaginedVectorEnv
 from worldrl.world_model.world import World
 
@@ -37,5 +42,13 @@ def make_vec(
 
 
 def decode_of(world: World) -> Any:
-    """Return what draws the observations of a world, or None where nothing does."""
+    """Return what draws the observations of a world, or None where nothing does; frames draw themselves."""
+    if len(world.model.obs_shape) == 3:
+        return to_pixels
     return None if world.decoder is None else world.decoder.decode
+
+
+def to_pixels(obs: Tensor) -> npt.NDArray[np.uint8]:
+    """Return frames ``(b, h, w, 3)`` uint8 of observations ``(b, 3, h, w)`` in ``[-1, 1]``."""
+    pixels = ((obs + 1.0) * 127.5).round().clamp(0, 255).byte()
+    return np.asarray(rearrange(pixels, "b c h w -> b h w c").cpu().numpy())

@@ -56,7 +56,7 @@ class WorldModelOptions:
 
     history: int = option(4, "past observations it looks at")
     steps: int = option(2, "network evaluations a step of imagination")
-    size: str = option("small", "name of a size: tiny, small, base")
+    size: str = option("small", "name of a size: tiny, small, medium, base")
 
 
 def seeds_for(role: str, seed: int, count: int, *, skip: int = 0) -> range:
@@ -119,17 +119,21 @@ def encoder_for(options: EncoderOptions, cache: Path | None) -> Iterator[Any]:
 
 @contextmanager
 def pipeline_at(path: Path, cache: Path | None) -> Iterator[Any]:
-    """Load an observation pipeline with its encoder behind a feature cache."""
+    """Load a pipeline, of tokens or of frames, with its encoder behind a feature cache if it has one."""
     from worldrl import checkpoint
     from worldrl.encoders import FeatureCache, load_encoder
+    from worldrl.frame_observation import FramePipeline
     from worldrl.observation import ObservationPipeline
 
-    source = checkpoint.load(path, kind="observation").config["encoder"]
-    if source is None:
+    config = checkpoint.load(path, kind="observation").config
+    source = config.get("encoder")
+    if "frames" in config:
+        yield FramePipeline.from_pretrained(path)
+    elif source is None:
         yield ObservationPipeline.from_pretrained(path)
-        return
-    with FeatureCache(cache, load_encoder(**source)) as cached:
-        yield ObservationPipeline.from_pretrained(path, encoder=cached)
+    else:
+        with FeatureCache(cache, load_encoder(**source)) as cached:
+            yield ObservationPipeline.from_pretrained(path, encoder=cached)
 
 
 def tokens_of(dataset: Any, pipeline: Any) -> Any:

@@ -51,23 +51,24 @@ class Tokens:
 
 
 def set_scale(model: DiffusionWorldModel, sampler: SegmentSampler, *, floor: float = 0.03) -> None:
-    """Fit the drift, measure how far each number strays from it in a step, and weigh the loss by that.
+    """Fit the drift of tokens, measure how far each number strays from it in a step, and weigh the loss by that.
 
-    A number that never strays by more than the floor is noise of the measurement: it keeps the floor as its unit, so
-    that the model need not explain it.
+    Pixels are alike, have no drift and keep unit scale and weight. A number of a token that never strays by more than
+    the floor is noise of the measurement: it keeps the floor as its unit, so that the model need not explain it.
     """
-    denoiser, batches = model.denoiser, list(sampler.epoch(4096))
+    denoiser = model.denoiser
+    if not isinstance(denoiser.drift, LinearDrift):
+        return
+    batches = list(sampler.epoch(4096))
     obs, codes = torch.cat([b.obs for b in batches]), two_hot(torch.cat([b.acts for b in batches]))
     history, change = obs[:, :-1], obs[:, -1] - obs[:, -2]
-    if isinstance(denoiser.drift, LinearDrift):
-        denoiser.drift.fit(history, codes, change)
-        change = change - denoiser.drift(history, codes)
+    denoiser.drift.fit(history, codes, change)
+    change = change - denoiser.drift(history, codes)
     spread = change.square().mean(dim=0).sqrt()
     denoiser.change_scale.copy_(2.0 * spread.clamp_min(floor))  # halved: the schedule expects a spread of 0.5
     denoiser.weight.copy_((spread / floor).clamp(max=1.0) ** 2)
-    if denoiser.weight.ndim == 2:
-        denoiser.weight[0] *= OWN
-        denoiser.weight[1:, len(NUMBERS) :] *= LOOK
+    denoiser.weight[0] *= OWN
+    denoiser.weight[1:, len(NUMBERS) :] *= LOOK
 
 
 def fit_dynamics(

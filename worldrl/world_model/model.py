@@ -15,13 +15,20 @@ from worldrl.errors import CheckpointError, ConfigError
 from worldrl.types import Imagined
 from worldrl.world_model.success import FrameSuccess, TokenSuccess
 
-SIZES: dict[str, dict[str, Any]] = {
+TOKEN_SIZES: dict[str, dict[str, Any]] = {
     "tiny": {"width": 32, "depth": 1, "heads": 2, "members": 2},
     "small": {"width": 64, "depth": 2, "heads": 4, "members": 3},
     "medium": {"width": 128, "depth": 3, "heads": 4, "members": 3},
     "base": {"width": 256, "depth": 4, "heads": 8, "members": 5},
 }
 """Shapes of the token transformer by name."""
+FRAME_SIZES: dict[str, dict[str, Any]] = {
+    "tiny": {"channels": (32, 64), "blocks": 1, "unshuffle": 4, "members": 2},
+    "small": {"channels": (64, 96), "blocks": 1, "unshuffle": 4, "members": 2},
+    "medium": {"channels": (96, 128), "blocks": 2, "unshuffle": 4, "members": 3},
+    "base": {"channels": (128, 256, 512, 1024), "blocks": 2, "unshuffle": 1, "attention": True, "cond": 2048},
+}
+"""Shapes of the frame U-Net by name; ``base`` has that of World4RL's network and needs a GPU."""
 RESIDUAL_SCHEDULE = {"p_mean": 0.0, "sigma_max": 2.0}
 """Noise levels for tokens.
 
@@ -72,7 +79,7 @@ class DiffusionWorldModel(nn.Module):
             history,
             steps,
         )
-        self.net_args = dict(SIZES["small"] if net is None and len(obs_shape) == 2 else net or {})
+        self.net_args = dict(sizes(obs_shape)["small"] if net is None else net)
         self.schedule_args = dict(RESIDUAL_SCHEDULE if schedule is None and len(obs_shape) == 2 else schedule or {})
         backbone, self.members = _backbone(obs_shape, history, act_dim * BINS, self.net_args)
         ones = torch.ones(obs_shape)
@@ -145,6 +152,11 @@ class DiffusionWorldModel(nn.Module):
             model.success_threshold, model.halt_threshold = success, float("inf") if halt is None else float(halt)
         checkpoint.load_state(model, saved.tensors, path=path)
         return model.freeze()
+
+
+def sizes(obs_shape: tuple[int, ...]) -> dict[str, dict[str, Any]]:
+    """Return the named shapes of the backbone for tokens ``(k, d)`` or frames ``(c, h, w)``."""
+    return TOKEN_SIZES if len(obs_shape) == 2 else FRAME_SIZES
 
 
 class WholeMembers(nn.Module):

@@ -33,18 +33,12 @@ class World:
     decoder: TokenDecoder | None
 
     def save_pretrained(self, path: Path) -> None:
-        """Save to a folder of checkpoints.
+        """Save to a folder of checkpoints, all of them or none.
 
         Raises:
             StorageError: If it cannot be written.
         """
-        self.model.save_pretrained(path / "model")
-        if self.decoder is not None:
-            self.decoder.save_pretrained(path / "decoder")
-        names = ("firsts", "horizon", "task", "real_steps")
-        config = {name: getattr(self, name) for name in names} | {"decoder": self.decoder is not None}
-        tensors = {"obs": self.starts.obs, "acts": self.starts.acts}
-        checkpoint.save(path / "starts", kind="starts", config=config | {"model": self.model.hash()}, tensors=tensors)
+        checkpoint.commit(Path(path), self._write)
 
     @classmethod
     def from_pretrained(cls, path: Path) -> "World":
@@ -68,3 +62,12 @@ class World:
                 real_steps=int(saved.config["real_steps"]),
                 decoder=TokenDecoder.from_pretrained(path / "decoder") if saved.config["decoder"] else None,
             )
+
+    def _write(self, folder: Path) -> None:
+        self.model.save_pretrained(folder / "model")
+        if self.decoder is not None:
+            self.decoder.save_pretrained(folder / "decoder")
+        names = ("firsts", "horizon", "task", "real_steps")
+        config = {name: getattr(self, name) for name in names} | {"decoder": self.decoder is not None}
+        tensors = {"obs": self.starts.obs, "acts": self.starts.acts}
+        checkpoint.save(folder / "starts", kind="starts", config=config | {"model": self.model.hash()}, tensors=tensors)

@@ -1,0 +1,38 @@
+"""Config groups: every file fits its dataclass, and a choice sets what it says."""
+
+from pathlib import Path
+
+import pytest
+
+import worldrl.configs
+from worldrl.errors import ConfigError
+from worldrl.recipes.config import compose, options
+
+ROOT = Path(next(iter(worldrl.configs.__path__)))
+CHOICES = [(file.parent.name, file.stem) for file in sorted(ROOT.glob("*/*.yaml"))]
+
+
+@pytest.mark.parametrize(("group", "name"), CHOICES)
+def test_every_file_of_every_group_fits_the_demo(group: str, name: str) -> None:
+    compose("demo", [f"{group}={name}"])
+
+
+def test_a_group_sets_its_options_and_single_ones_still_win() -> None:
+    config = compose("demo", ["env=metaworld_door_lock", "env.kwargs.size=70", "encoder=random_dinov2"])
+    assert config.env.id == "worldrl/MetaWorld-door-lock-v0"
+    assert config.env.kwargs == {"size": 70, "max_steps": 50, "action_repeat": 3}
+    assert config.encoder.name == "dinov2_vits14" and config.encoder.random_init
+
+
+def test_groups_reach_into_the_demo_of_several_seeds() -> None:
+    assert compose("seeds", ["env@demo.env=push"]).demo.env.id == "worldrl/Push-v0"
+
+
+def test_a_misspelt_choice_names_the_right_one() -> None:
+    with pytest.raises(ConfigError, match=r"env must be one of .*, got 'pusch': did you mean 'push'\?"):
+        compose("demo", ["env=pusch"])
+
+
+def test_the_help_lists_the_choices_of_a_group() -> None:
+    listed = {option.name: option.choices for option in options("demo")}
+    assert listed["objects"] == ("none", "simulator") and listed["seed"] == ()
