@@ -13,6 +13,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
 from worldrl import checkpoint
+from worldrl.errors import ConfigError
 from worldrl.objects.gated import GatedTokens
 from worldrl.types import Array
 
@@ -93,6 +94,9 @@ class GaussianPolicy(ActorCriticPolicy):
         lr_schedule: As stable-baselines3 has it.
         sigma: Standard deviation at the start.
         sigma_cap: Highest standard deviation; None for no cap. World4RL caps at 1 (arXiv 2509.19080).
+
+    Raises:
+        ConfigError: If a standard deviation is not positive.
     """
 
     def __init__(
@@ -105,6 +109,8 @@ class GaussianPolicy(ActorCriticPolicy):
         sigma_cap: float | None = 1.0,
         **kwargs: Any,
     ) -> None:
+        if not sigma > 0 or not (sigma_cap is None or sigma_cap > 0):
+            raise ConfigError(f"sigma and sigma_cap must be positive, got {sigma} and {sigma_cap}.")
         self.sigma, self.sigma_cap = sigma, sigma_cap
         tokens = len(observation_space.shape) == 2
         settings: dict[str, Any] = {
@@ -170,7 +176,10 @@ class GaussianPolicy(ActorCriticPolicy):
         return np.asarray(self._log_std().detach().exp().cpu().numpy())
 
     def _log_std(self) -> Tensor:
-        return self.log_std if self.sigma_cap is None else self.log_std.clamp(max=float(np.log(self.sigma_cap)))
+        """Return the log of the standard deviation, capped; above the cap its gradient still finds the way back."""
+        if self.sigma_cap is None:
+            return self.log_std
+        return self.log_std - (self.log_std - float(np.log(self.sigma_cap))).clamp_min(0.0).detach()
 
     def _get_action_dist_from_latent(self, latent_pi: Tensor) -> Distribution:
         return self.action_dist.proba_distribution(self.action_net(latent_pi), self._log_std())

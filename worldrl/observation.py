@@ -25,6 +25,10 @@ from worldrl.types import Array, FrozenEncoder
 MASKS = ("simulator", "none")
 LOOK_SCALE = 0.3
 """Standard deviation of the first number of an object's look, where those of geometry have one (our choice)."""
+LEAST_LOOK = 1e-2
+"""Spread of looks, in units of the features, that counts as one at least: looks that are all alike are not noise."""
+VERSION = 1
+"""Raised whenever the same frames come out as other numbers, so that no old policy meets a new pipeline."""
 CLIP = 8.0
 """Observations are cut at this many standard deviations: what was never seen must not blow a network up."""
 
@@ -226,6 +230,7 @@ class ObservationPipeline:
 
     def _hash(self) -> str:
         identity = {"masks": self.masks, "objects": self.objects, "proprio": self.proprio}
+        identity |= {"numbers": NUMBERS, "clip": CLIP, "version": VERSION}
         fingerprint = None if self.encoder is None else self.encoder.fingerprint
         text = json.dumps(identity | {"encoder": fingerprint, "tensors": checkpoint.hash_tensors(self._tensors)})
         return hashlib.sha256(text.encode()).hexdigest()
@@ -253,7 +258,7 @@ def _fit_pca(tokens: Tensor, components: int) -> dict[str, Tensor]:
     mean = looks.mean(dim=0)
     _, values, directions = torch.linalg.svd(looks - mean, full_matrices=False)
     first = values[0] / max(1, len(looks) - 1) ** 0.5
-    return {"pca_mean": mean, "pca": directions[:components].T.contiguous() / first.clamp_min(1e-6)}
+    return {"pca_mean": mean, "pca": directions[:components].T.contiguous() / first.clamp_min(LEAST_LOOK)}
 
 
 def _fit_scale(tokens: Tensor, *, looks: bool) -> dict[str, Tensor]:

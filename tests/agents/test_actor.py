@@ -60,3 +60,11 @@ def test_labels_are_asked_for_only_where_the_pipeline_looks_at_them(masks: str) 
     act(actor, [0, 1], labels=[3, 4])
     expected = None if masks == "none" else [3, 4]
     assert (None if actor.pipeline.labels is None else actor.pipeline.labels[:, 0, 0].tolist()) == expected
+
+
+def test_noise_is_added_to_the_mean_before_clipping() -> None:
+    actor = make(deterministic=False)
+    with torch.no_grad():
+        actor.policy.action_net.bias.fill_(50.0)
+    actor.begin(0, None, 7)
+    np.testing.assert_array_equal(act(actor, [0]), np.ones((1, 2), np.float32))

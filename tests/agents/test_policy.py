@@ -10,7 +10,7 @@ import torch
 
 from worldrl.agents.cloning import clone
 from worldrl.agents.policy import GaussianPolicy, Origin, PolicyActor, load_policy, make_policy
-from worldrl.errors import DataError
+from worldrl.errors import ConfigError, DataError
 
 SHAPE = (3, 4)
 
@@ -94,3 +94,17 @@ def test_cloning_copies_what_was_done() -> None:
 def test_nothing_cannot_be_cloned(policy: GaussianPolicy) -> None:
     with pytest.raises(DataError, match="equally many and not none, got 0 and 0"):
         clone(policy, torch.zeros(0, *SHAPE), torch.zeros(0, 2))
+
+
+def test_a_standard_deviation_above_its_cap_finds_the_way_back() -> None:
+    policy = make_policy(SHAPE, 2, sigma=0.3, sigma_cap=1.0)
+    policy.log_std.data.fill_(1.0)
+    torch.testing.assert_close(torch.as_tensor(policy.std()), torch.ones(2))
+    policy.get_distribution(torch.zeros(1, *SHAPE)).distribution.stddev.sum().backward()
+    assert policy.log_std.grad is not None and (policy.log_std.grad > 0).all()
+
+
+@pytest.mark.parametrize("wrong", [{"sigma": 0.0}, {"sigma": -0.3}, {"sigma_cap": 0.0}])
+def test_a_standard_deviation_that_is_not_positive_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match="must be positive"):
+        make_policy(SHAPE, 2, **wrong)

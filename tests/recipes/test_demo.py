@@ -32,7 +32,7 @@ def tiny(out: Path, **changes: object) -> demo.Config:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "demo"
-    demo.run(tiny(out))
+    demo.run(tiny(out, tensorboard=str(out / "board")))
     return out
 
 
@@ -42,6 +42,17 @@ def test_the_demo_leaves_what_it_promises(run: Path) -> None:
     assert summary["masks"] == "simulator" and summary["episodes"] == 20
     assert {path.suffix for path in (run / "videos").iterdir()} == {".mp4", ".gif", ".png"}
     assert json.loads((run / "config.json").read_text())["demonstrations"] == 20
+
+
+def test_tensorboard_shows_the_losses_of_every_stage(run: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    tags: set[str] = set()
+    for folder in {file.parent for file in (run / "board").rglob("events.*")}:
+        events = EventAccumulator(str(folder))
+        events.Reload()
+        tags |= set(events.Tags()["scalars"])
+    assert tags >= {"clone/loss", "fit dynamics/loss", "fit success/loss", "fit decoder/loss", "train/loss"}
 
 
 def test_cloning_learns_more_than_chance(run: Path) -> None:

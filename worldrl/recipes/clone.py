@@ -7,7 +7,17 @@ import numpy as np
 from omegaconf import MISSING
 
 from worldrl.errors import DataError
-from worldrl.recipes.parts import bar, check_positive, need, option, pipeline_at, say, tokens_of, use_threads
+from worldrl.recipes.parts import (
+    check_positive,
+    check_tensorboard,
+    curve,
+    need,
+    option,
+    pipeline_at,
+    say,
+    tokens_of,
+    use_threads,
+)
 
 
 @dataclass
@@ -24,11 +34,13 @@ class Config:
     sigma: float = option(0.3, "standard deviation of the policy's actions")
     sigma_cap: float | None = option(1.0, "highest standard deviation that refinement may reach; null for no cap")
     price: float = option(0.6, "price of an object that the policy looks at")
+    tensorboard: str = option("", "folder for TensorBoard; empty for none")
     seed: int = option(0, "of weights and batches")
     threads: int = option(0, "threads of torch; 0 leaves them alone")
 
     def check(self) -> None:
         """Refuse options out of range."""
+        check_tensorboard(self.tensorboard)
         check_positive(steps=self.steps, batch_size=self.batch_size, lr=self.lr, sigma=self.sigma)
 
 
@@ -58,17 +70,18 @@ def run(config: Config) -> None:
             sigma=config.sigma,
             sigma_cap=config.sigma_cap,
         )
-        loss = clone(
-            policy,
-            torch.as_tensor(np.concatenate([obs[:-1] for obs in tokens.obs])),
-            torch.as_tensor(np.concatenate(tokens.acts)),
-            steps=config.steps,
-            batch_size=config.batch_size,
-            lr=config.lr,
-            price=config.price,
-            seed=config.seed,
-            progress=bar("clone"),
-        )
+        with curve("clone", config.tensorboard) as progress:
+            loss = clone(
+                policy,
+                torch.as_tensor(np.concatenate([obs[:-1] for obs in tokens.obs])),
+                torch.as_tensor(np.concatenate(tokens.acts)),
+                steps=config.steps,
+                batch_size=config.batch_size,
+                lr=config.lr,
+                price=config.price,
+                seed=config.seed,
+                progress=progress,
+            )
         real_steps = sum(len(acts) for acts in tokens.acts)
         policy.save_pretrained(Path(config.out), origin=Origin(pipeline.hash, real_steps))
     gates = policy.gates()

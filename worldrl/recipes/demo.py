@@ -14,6 +14,7 @@ from worldrl.recipes.parts import (
     WorldModelOptions,
     check_env_id,
     check_positive,
+    check_tensorboard,
     option,
     say,
     use_threads,
@@ -43,6 +44,7 @@ class Config:
     anchor: float = option(0.02, "weight of the divergence from the cloned policy")
     episodes: int = option(100, "held-out episodes of the evaluation, the same for both policies")
     videos: int = option(3, "episodes in the videos; 0 for no videos")
+    tensorboard: str = option("", "folder for TensorBoard; empty for none")
     seed: int = option(0, "of everything")
     threads: int = option(0, "threads of torch; 0 for as many as there are cores")
 
@@ -53,6 +55,7 @@ class Config:
             imagined_steps=self.imagined_steps, fit_steps=self.fit_steps,
         )  # fmt: skip
         check_env_id(self.env.id)
+        check_tensorboard(self.tensorboard)
 
 
 def run(config: Config) -> str:
@@ -82,7 +85,12 @@ def run(config: Config) -> str:
             )
         )  # fmt: skip
     with watch.stage("clone"):
-        clone.run(clone.Config(episodes=at["episodes"], out=at["clone"], steps=config.clone_steps, **data, **common))
+        clone.run(
+            clone.Config(
+                episodes=at["episodes"], out=at["clone"], steps=config.clone_steps, tensorboard=config.tensorboard,
+                **data, **common,
+            )
+        )  # fmt: skip
     with watch.stage("collect_policy"):
         collect.run(
             collect.Config(
@@ -93,14 +101,15 @@ def run(config: Config) -> str:
         fit.run(
             fit.Config(
                 episodes=at["episodes"], out=at["world"], world_model=config.world_model, steps=config.fit_steps,
-                success_steps=config.success_steps, decoder_steps=config.decoder_steps, **data, **common,
+                success_steps=config.success_steps, decoder_steps=config.decoder_steps,
+                tensorboard=config.tensorboard, **data, **common,
             )
         )  # fmt: skip
     with watch.stage("refine"):
         refined = refine.run(
             refine.Config(
                 world=at["world"], policy=at["clone"], out=at["refined"], steps=config.imagined_steps,
-                anchor=config.anchor, **common,
+                anchor=config.anchor, tensorboard=config.tensorboard, **common,
             )
         )  # fmt: skip
     with watch.stage("evaluate"):
@@ -150,10 +159,12 @@ def _summary(config: Config, out: Path, refined: dict[str, Any]) -> dict[str, An
 
     evaluation = checkpoint.read_json(out / "evaluation.json")
     before, after = evaluation["reports"]
+    shape = checkpoint.read_json(out / "world" / "model" / "config.json")["obs_shape"]
     return {
         "task": config.env.id,
         "seed": config.seed,
-        "masks": config.objects.masks,
+        "masks": before["masks"],
+        "observation": f"{'frames' if len(shape) == 3 else 'tokens'} {tuple(shape)}",
         "encoder": before["encoder"],
         "encoder_random_init": config.encoder.random_init,
         "episodes": config.episodes,

@@ -10,8 +10,9 @@ from omegaconf import MISSING
 from worldrl.errors import ConfigError
 from worldrl.recipes.parts import (
     WorldModelOptions,
-    bar,
     check_positive,
+    check_tensorboard,
+    curve,
     need,
     option,
     pipeline_at,
@@ -36,6 +37,7 @@ class Config:
     batch_size: int = option(256, "transitions a step")
     lr: float = option(2e-3, "highest learning rate")
     held_out: float = option(0.15, "share of the policy's episodes kept for calibration and figures")
+    tensorboard: str = option("", "folder for TensorBoard; empty for none")
     seed: int = option(0, "of weights and batches")
     threads: int = option(0, "threads of torch; 0 leaves them alone")
 
@@ -43,6 +45,7 @@ class Config:
         """Refuse options out of range."""
         from worldrl.world_model.model import TOKEN_SIZES
 
+        check_tensorboard(self.tensorboard)
         check_positive(steps=self.steps, success_steps=self.success_steps, batch_size=self.batch_size, lr=self.lr)
         if not 0 < self.held_out < 1:
             raise ConfigError(f"held_out must be in (0, 1), got {self.held_out}.")
@@ -79,11 +82,13 @@ def run(config: Config) -> None:
         steps=config.world_model.steps,
         net=sizes(pipeline.shape)[config.world_model.size],
     )
-    fit_dynamics(
-        model, seen, steps=config.steps, batch_size=config.batch_size, lr=config.lr, seed=config.seed,
-        progress=bar("fit dynamics"),
-    )  # fmt: skip
-    fit_success(model, seen, steps=config.success_steps, seed=config.seed, progress=bar("fit success"))
+    with curve("fit dynamics", config.tensorboard) as progress:
+        fit_dynamics(
+            model, seen, steps=config.steps, batch_size=config.batch_size, lr=config.lr, seed=config.seed,
+            progress=progress,
+        )  # fmt: skip
+    with curve("fit success", config.tensorboard) as progress:
+        fit_success(model, seen, steps=config.success_steps, seed=config.seed, progress=progress)
     calibrate(model, unseen, seed=config.seed)
     model.freeze()
     sampler = SegmentSampler(seen.obs, seen.acts, seen.success, history=model.history, seed=config.seed)
@@ -104,8 +109,8 @@ def run(config: Config) -> None:
     figures = measure(model, unseen, seed=config.seed)
     checkpoint.write_json(Path(config.out) / "fidelity.json", figures)
     say(
-        f"world {config.out}, on {len(held)} held-out episodes: one-step R2 {figures['one_step_r2']:.2f}, replayed "
-        f"successes found {_share(figures['success_recall'])}, "
+        f"world {config.out}, on {len(held)} held-out episodes: removes {100 * figures['one_step_skill']:.0f} % of the "
+        f"one-step error of no change, replayed successes found {_share(figures['success_recall'])}, "
         f"failures taken for successes {_share(figures['hallucinated_success'])}"
     )
 
@@ -126,7 +131,7 @@ def measure(model: Any, tokens: Any, *, seed: int) -> dict[str, Any]:
     batches = [(batch.obs, batch.acts) for batch in sampler.epoch(512)]
     error = one_step_error(model, batches, seed=seed)
     figures: dict[str, Any] = {
-        "one_step_r2": float(error.mean_r2),
+        "one_step_skill": float(error.skill),
         "action_sensitivity": float(action_sensitivity(model, *batches[0], seed=seed)),
         "success_threshold": model.success_threshold,
         "halt_threshold": model.halt_threshold,
@@ -166,12 +171,13 @@ def _decoder(config: Config, dataset: Any, tokens: Any, train: list[int]) -> Any
     chosen = rng.permutation(train)[:120]
     torch.manual_seed(config.seed)
     decoder = TokenDecoder(obs_shape=tokens.obs[0].shape[1:])
-    fit_decoder(
-        decoder,
-        np.concatenate([tokens.obs[i] for i in chosen]),
-        np.concatenate([np.asarray(dataset[int(i)].frames) for i in chosen]),
-        steps=config.decoder_steps,
-        seed=config.seed,
-        progress=bar("fit decoder"),
-    )
+    with curve("fit decoder", config.tensorboard) as progress:
+        fit_decoder(
+            decoder,
+            np.concatenate([tokens.obs[i] for i in chosen]),
+            np.concatenate([np.asarray(dataset[int(i)].frames) for i in chosen]),
+            steps=config.decoder_steps,
+            seed=config.seed,
+            progress=progress,
+        )
     return decoder

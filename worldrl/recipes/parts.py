@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +183,42 @@ def bar(label: str) -> Callable[..., None]:
             print(f"\r{label} {text} {time.perf_counter() - began:.0f} s ", end="", file=sys.stderr, flush=True)
 
     return show
+
+
+@contextmanager
+def curve(label: str, folder: str) -> Iterator[Callable[[int, float], None]]:
+    """Give a progress bar that also writes the losses it is called with to a folder for TensorBoard, if there is one.
+
+    Raises:
+        ConfigError: If TensorBoard is wanted and not installed.
+    """
+    show = bar(label)
+    if not folder:
+        yield show
+        return
+    check_tensorboard(folder)
+    from torch.utils.tensorboard import SummaryWriter
+
+    writer = SummaryWriter(folder)
+
+    def both(step: int, loss: float) -> None:
+        show(step, loss)
+        writer.add_scalar(f"{label}/loss", loss, step)
+
+    try:
+        yield both
+    finally:
+        writer.close()
+
+
+def check_tensorboard(folder: str) -> None:
+    """Refuse to write for TensorBoard where it is not installed.
+
+    Raises:
+        ConfigError: If a folder is given and the package is missing.
+    """
+    if folder and find_spec("tensorboard") is None:
+        raise ConfigError(f"tensorboard={folder} needs TensorBoard: pip install 'worldrl[tensorboard]'.")
 
 
 def say(text: str) -> None:

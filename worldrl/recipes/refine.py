@@ -7,7 +7,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from worldrl.errors import NumericsError
-from worldrl.recipes.parts import check_positive, need, option, say, use_threads
+from worldrl.recipes.parts import check_positive, check_tensorboard, need, option, say, use_threads
 
 
 @dataclass
@@ -36,6 +36,7 @@ class Config:
         check_positive(
             steps=self.steps, envs=self.envs, lr=self.lr, gamma=self.gamma, every=self.every, trials=self.trials
         )
+        check_tensorboard(self.tensorboard)
 
 
 def run(config: Config) -> dict[str, Any]:
