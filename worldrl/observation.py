@@ -147,6 +147,10 @@ class ObservationPipeline:
         tokens = (self._raw(frames, proprio, labels) - self._tensors["mean"]) / self._tensors["std"]
         return np.asarray(tokens.clamp(-CLIP, CLIP).numpy())
 
+    def places(self) -> tuple[Tensor, Tensor]:
+        """Return how centroids are standardised: mean and standard deviation ``(k - 1, 2)`` of each object's."""
+        return self._tensors["mean"][1:, :2], self._tensors["std"][1:, :2]
+
     def save_pretrained(self, path: Path) -> None:
         """Save to a folder.
 

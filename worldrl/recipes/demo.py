@@ -39,7 +39,7 @@ class Config:
     clone_steps: int = option(1500, "gradient steps of cloning")
     fit_steps: int = option(1500, "gradient steps of the dynamics")
     success_steps: int = option(2500, "gradient steps of the success classifier")
-    decoder_steps: int = option(500, "gradient steps of the frame decoder")
+    decoder_steps: int = option(600, "gradient steps of the frame decoder")
     imagined_steps: int = option(320_000, "steps of PPO in imagination")
     anchor: float = option(0.02, "weight of the divergence from the cloned policy")
     episodes: int = option(100, "held-out episodes of the evaluation, the same for both policies")

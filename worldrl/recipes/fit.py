@@ -71,6 +71,7 @@ def run(config: Config) -> None:
     cache = Path(config.features) if config.features else None
     with pipeline_at(need(config.observation, "observation pipeline"), cache) as pipeline:
         tokens = tokens_of(dataset, pipeline)
+        places = pipeline.places() if len(pipeline.shape) == 2 else None
     train, held = split(tokens.policies, config.held_out)
     seen, unseen = tokens.subset(train), tokens.subset(held)
     torch.manual_seed(config.seed)
@@ -95,8 +96,7 @@ def run(config: Config) -> None:
     firsts, others = sampler.starts(first_only=True), sampler.starts(first_only=False, stride=3)
     starts = Starts(torch.cat([firsts.obs, others.obs]), torch.cat([firsts.acts, others.acts]))
     horizon = int(dict(dataset.manifest.env_kwargs).get("max_steps", max(dataset.lengths)))
-    needs_decoder = config.decoder_steps and len(pipeline.shape) == 2
-    decoder = _decoder(config, dataset, tokens, train) if needs_decoder else None
+    decoder = _decoder(config, dataset, tokens, train, places) if config.decoder_steps and places else None
     World(
         model=model,
         starts=starts,
@@ -162,7 +162,7 @@ def _replay(tokens: Any, history: int) -> Any:
     return Replay(starts, acts, torch.tensor(steps))
 
 
-def _decoder(config: Config, dataset: Any, tokens: Any, train: list[int]) -> Any:
+def _decoder(config: Config, dataset: Any, tokens: Any, train: list[int], places: Any) -> Any:
     import torch
 
     from worldrl.world_model.decoder import TokenDecoder, fit_decoder
@@ -171,6 +171,7 @@ def _decoder(config: Config, dataset: Any, tokens: Any, train: list[int]) -> Any
     chosen = rng.permutation(train)[:120]
     torch.manual_seed(config.seed)
     decoder = TokenDecoder(obs_shape=tokens.obs[0].shape[1:])
+    decoder.know(*places)
     with curve("fit decoder", config.tensorboard) as progress:
         fit_decoder(
             decoder,

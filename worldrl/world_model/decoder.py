@@ -13,7 +13,7 @@ import torch
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, pad
 
 from worldrl import checkpoint
 from worldrl.types import Array
@@ -25,45 +25,57 @@ SIZE = 64
 class TokenDecoder(nn.Module):
     """Draw what tokens describe ``(64, 64)`` pixels.
 
-    Every token paints a 16x16 map of its own around its centroid, the maps are added to a learned background, and a few
-    convolutions turn the sum into pixels.
+    Every object paints a 32x32 map of its own around its centroid, which its token holds; proprioception paints around
+    a place that is learned. The maps are added to a learned background, and a few convolutions turn the sum into
+    pixels.
 
     Args:
-        obs_shape: ``(k, d)``.
+        obs_shape: ``(k, d)``; the first two numbers of an object's token are its centroid, standardised.
         width: Channels.
     """
 
     grid: Tensor
+    centre: Tensor
+    spread: Tensor
 
-    def __init__(self, *, obs_shape: tuple[int, int], width: int = 32) -> None:
+    def __init__(self, *, obs_shape: tuple[int, int], width: int = 24) -> None:
         super().__init__()
         tokens, features = obs_shape
         self.obs_shape, self.width = obs_shape, width
-        axis = torch.linspace(-1.0, 1.0, 16)
+        axis = torch.linspace(-1.0, 1.0, SIZE // 2)
         self.register_buffer("grid", torch.stack(torch.meshgrid(axis, axis, indexing="ij")[::-1], dim=-1))
-        self.background = nn.Parameter(torch.zeros(width, 16, 16))
+        self.register_buffer("centre", torch.zeros(tokens - 1, 2))
+        self.register_buffer("spread", torch.ones(tokens - 1, 2))
+        self.background = nn.Parameter(torch.zeros(width, SIZE // 2, SIZE // 2))
         self.slot = nn.Parameter(0.1 * torch.randn(tokens, width))
         self.read = nn.Sequential(nn.Linear(features, 2 * width), nn.SiLU())
         self.look = nn.Linear(2 * width, width)
         self.place = nn.Linear(2 * width, 4)
+        nn.init.zeros_(self.place.weight)
+        nn.init.constant_(self.place.bias[2:], 4.0)
         self.draw = nn.Sequential(
             nn.Conv2d(width, width, 3, padding=1),
             nn.SiLU(),
-            nn.Conv2d(width, 4 * width, 3, padding=1),
+            nn.Conv2d(width, 2 * width, 3, padding=1),
             nn.PixelShuffle(2),
             nn.SiLU(),
-            nn.Conv2d(width, 4 * width, 3, padding=1),
-            nn.PixelShuffle(2),
-            nn.SiLU(),
-            nn.Conv2d(width, 3, 3, padding=1),
+            nn.Conv2d(width // 2, 3, 3, padding=1),
         )
+
+    def know(self, centre: Tensor, spread: Tensor) -> None:
+        """Say how centroids were standardised: mean and standard deviation ``(k - 1, 2)`` of each object's."""
+        self.centre.copy_(centre)
+        self.spread.copy_(spread)
 
     def forward(self, obs: Float[Tensor, "b k d"]) -> Float[Tensor, "b 3 h w"]:
         """Return frames in ``[0, 1]``, a little beyond at most."""
         h = self.read(obs)
         look, place = self.look(h) + self.slot, self.place(h)
-        away = rearrange(self.grid, "r c two -> 1 1 r c two") - rearrange(place[..., :2], "b k two -> b k 1 1 two")
-        sharp = rearrange(place[..., 2:].clamp(-2.0, 4.0).exp(), "b k two -> b k 1 1 two")
+        known = pad(self.centre + self.spread * obs[:, 1:, :2], (0, 0, 1, 0))
+        away = rearrange(self.grid, "r c two -> 1 1 r c two") - rearrange(
+            known + place[..., :2], "b k two -> b k 1 1 two"
+        )
+        sharp = rearrange(place[..., 2:].clamp(-2.0, 6.0).exp(), "b k two -> b k 1 1 two")
         paint = (-(away.square() * sharp).sum(dim=-1)).exp()
         canvas = torch.einsum("b k r c, b k w -> b w r c", paint, look) + self.background
         frames: Tensor = self.draw(canvas) + 0.5
@@ -105,8 +117,8 @@ def fit_decoder(
     frames: npt.NDArray[np.uint8],
     *,
     steps: int,
-    batch_size: int = 64,
-    lr: float = 2e-3,
+    batch_size: int = 32,
+    lr: float = 3e-3,
     seed: int = 0,
     progress: Callable[[int, float], None] | None = None,
 ) -> float:
