@@ -13,7 +13,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
 from worldrl import checkpoint
-from worldrl.errors import ConfigError
+from worldrl.errors import CheckpointError, ConfigError
 from worldrl.objects.gated import GatedTokens
 from worldrl.types import Array
 
@@ -236,7 +236,16 @@ class PolicyActor:
         self._rngs: dict[int, np.random.Generator] = {}
 
     def begin(self, slot: int, env: Any, seed: int) -> None:
-        """Start an episode in a slot; a sampling policy draws from the episode's seed."""
+        """Start an episode in a slot; a sampling policy draws from the episode's seed.
+
+        Raises:
+            CheckpointError: If the environment labels other objects than the pipeline was fitted on.
+        """
+        if self.pipeline.masks == "simulator" and tuple(env.unwrapped.objects) != tuple(self.pipeline.objects):
+            raise CheckpointError(
+                f"the observation pipeline was made for the objects {', '.join(self.pipeline.objects)}, this task has "
+                f"{', '.join(env.unwrapped.objects)}: use the task it was made for, or fit another."
+            )
         self._rngs[slot] = np.random.default_rng([seed, 3])
 
     def act(self, observations: list[Any], envs: list[Any], slots: Array) -> Array:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from worldrl.agents.policy import PolicyActor, make_policy
+from worldrl.errors import CheckpointError
 from worldrl.types import Array
 
 
@@ -15,7 +16,7 @@ class Numbers:
     """A pipeline whose observation is the proprioception, repeated; it keeps the labels it was given."""
 
     def __init__(self, masks: str) -> None:
-        self.masks, self.labels = masks, None
+        self.masks, self.labels, self.objects = masks, None, ("fingers", "ball")
 
     def __call__(self, frames: Any, proprio: Any, labels: Any) -> Any:
         self.labels = labels
@@ -68,3 +69,10 @@ def test_noise_is_added_to_the_mean_before_clipping() -> None:
         actor.policy.action_net.bias.fill_(50.0)
     actor.begin(0, None, 7)
     np.testing.assert_array_equal(act(actor, [0]), np.ones((1, 2), np.float32))
+
+
+def test_a_task_with_other_objects_is_refused_where_their_masks_are_used() -> None:
+    task = SimpleNamespace(unwrapped=SimpleNamespace(objects=("fingers", "drawer")))
+    with pytest.raises(CheckpointError, match="made for the objects fingers, ball, this task has fingers, drawer"):
+        make(deterministic=True, masks="simulator").begin(0, task, 0)
+    make(deterministic=True, masks="none").begin(0, task, 0)

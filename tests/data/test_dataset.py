@@ -290,6 +290,24 @@ def test_arrays_of_another_shape_or_with_objects_are_refused(stored, tmp_path):
         Dataset(stored.folder)[0]
 
 
+@pytest.mark.parametrize(
+    ("name", "number", "message"),
+    [
+        ("acts", 5.0, r"acts.npy is damaged: must be in \[-1, 1\], got 5.0"),
+        ("acts", np.nan, "acts.npy is damaged: must be finite, got nan"),
+        ("proprio", np.inf, "proprio.npy is damaged: must be finite, got inf"),
+        ("rews", np.nan, "rews.npy is damaged: must be finite"),
+    ],
+)
+def test_numbers_that_cannot_be_are_named(stored, name, number, message):
+    path = stored.folder / "shard-00000-00001" / f"{name}.npy"
+    array = np.load(path)
+    array[1] = number
+    np.save(path, array)
+    with pytest.raises(DataError, match=message):
+        Dataset(stored.folder)
+
+
 def test_a_damaged_shard_can_be_deleted_as_the_message_says(stored):
     (stored.folder / "shard-00000-00001" / "acts.npy").write_bytes(b"")
     with pytest.raises(DataError, match=r"acts.npy is damaged"):

@@ -9,6 +9,7 @@ import pytest
 
 from worldrl.errors import CheckpointError, ConfigError
 from worldrl.recipes import demo, evaluate, refine
+from worldrl.recipes.config import compose
 from worldrl.recipes.parts import EncoderOptions, EnvOptions, ObjectOptions, WorldModelOptions
 
 SUMMARY = {
@@ -111,12 +112,21 @@ def test_the_demo_runs_on_frames_with_the_frame_world_model(tmp_path: Path) -> N
     assert {path.suffix for path in (tmp_path / "demo/videos").iterdir()} == {".mp4", ".gif", ".png"}
 
 
+def test_masks_none_without_an_encoder_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"objects\.masks=none needs a frozen encoder"):
+        compose("demo", ["objects=none", "encoder=none", f"out={tmp_path / 'run'}"])
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("word", "sentence"),
     [
         ("demonstration=3", "did you mean 'demonstrations'?"),
         ("env.id=worldrl/PresButton-v0", "did you mean 'worldrl/PressButton-v0'?"),
         ("episodes=0", "episodes must be positive, got 0"),
+        ("encoder.name=dinov3", "encoder.name must be one of none, dinov2_vits14"),
+        ("pixels=50", "pixels must be a multiple of 8"),
+        ("threads=-1", "threads must be 0 or more, got -1"),
     ],
 )
 def test_a_wrong_option_is_one_sentence_and_exit_code_2(word: str, sentence: str, tmp_path: Path) -> None:

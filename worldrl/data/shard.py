@@ -105,7 +105,7 @@ def open_arrays(path: Path, records: Sequence[Record], manifest: Manifest) -> di
     """Memory-map the arrays of a shard, read-only, and hold them to ``records`` and ``manifest``.
 
     Raises:
-        DataError: If one is missing, truncated, of another type or shape.
+        DataError: If one is missing, truncated, of another type or shape, not finite, or an action outside the space.
     """
     t = sum(record.length for record in records)
     rows = t + len(records)
@@ -125,6 +125,8 @@ def open_arrays(path: Path, records: Sequence[Record], manifest: Manifest) -> di
             wanted = f"must be {shape} {np.dtype(dtype)}, got {array.shape} {array.dtype}"
             raise _damaged(path, f"{name}.npy", wanted)
         arrays[name] = array
+    for name in ("acts", "rews", "proprio"):  # small; frames cannot be wrong, and states are read one by one
+        _check_numbers(path, name, arrays[name])
     return arrays
 
 
@@ -172,6 +174,14 @@ def _map(path: Path, name: str) -> Array:
     except (OSError, ValueError, EOFError) as error:
         raise _damaged(path, name, str(error)) from error
     return array
+
+
+def _check_numbers(path: Path, name: str, array: Array) -> None:
+    finite = np.isfinite(array)
+    if not finite.all():
+        raise _damaged(path, f"{name}.npy", f"must be finite, got {array[~finite][0]}")
+    if name == "acts" and array.size and np.abs(array).max() > 1.0:
+        raise _damaged(path, "acts.npy", f"must be in [-1, 1], got {array.flat[np.abs(array).argmax()]}")
 
 
 def _record(entry: Mapping[str, Any]) -> Record:

@@ -13,6 +13,7 @@ from worldrl.recipes.parts import (
     ObjectOptions,
     WorldModelOptions,
     check_env_id,
+    check_observation,
     check_positive,
     check_tensorboard,
     option,
@@ -50,12 +51,17 @@ class Config:
 
     def check(self) -> None:
         """Refuse options out of range."""
+        from worldrl.frame_observation import FramePipeline
+
         check_positive(
             demonstrations=self.demonstrations, rollouts=self.rollouts, episodes=self.episodes,
             imagined_steps=self.imagined_steps, fit_steps=self.fit_steps,
         )  # fmt: skip
         check_env_id(self.env.id)
         check_tensorboard(self.tensorboard)
+        check_observation(self.encoder, self.objects)
+        if self.pixels:
+            FramePipeline(self.pixels)
 
 
 def run(config: Config) -> str:

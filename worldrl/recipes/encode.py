@@ -10,6 +10,7 @@ from worldrl.recipes.parts import (
     EncoderOptions,
     ObjectOptions,
     bar,
+    check_observation,
     check_positive,
     encoder_for,
     need,
@@ -38,7 +39,8 @@ class Config:
         """Refuse options out of range."""
         from worldrl.frame_observation import FramePipeline
 
-        check_positive(frames=self.frames, components=self.objects.components, groups=self.objects.groups)
+        check_positive(frames=self.frames)
+        check_observation(self.encoder, self.objects)
         if self.pixels:
             FramePipeline(self.pixels)
 

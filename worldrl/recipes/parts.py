@@ -60,6 +60,24 @@ class WorldModelOptions:
     size: str = option("small", "name of a size: tiny, small, medium, base")
 
 
+def check_observation(encoder: EncoderOptions, objects: ObjectOptions) -> None:
+    """Refuse an encoder or masks that there are none of, or that do not go together.
+
+    Raises:
+        ConfigError: At the first that cannot be used.
+    """
+    from worldrl.encoders import ENCODERS
+    from worldrl.observation import MASKS
+
+    if encoder.name not in ("none", *ENCODERS):
+        raise ConfigError(f"encoder.name must be one of none, {', '.join(ENCODERS)}, got '{encoder.name}'.")
+    if objects.masks not in MASKS:
+        raise ConfigError(f"objects.masks must be one of {', '.join(MASKS)}, got '{objects.masks}'.")
+    if objects.masks == "none" and encoder.name == "none":
+        raise ConfigError("objects.masks=none needs a frozen encoder, got encoder.name=none: choose one, or masks.")
+    check_positive(components=objects.components, groups=objects.groups)
+
+
 def seeds_for(role: str, seed: int, count: int, *, skip: int = 0) -> range:
     """Return the episode seeds of one role in one run: different for different roles and runs."""
     first = 10_000_000 * seed + 1_000_000 * ROLES[role] + skip
@@ -151,9 +169,15 @@ def tokens_of(dataset: Any, pipeline: Any) -> Any:
 
 
 def use_threads(count: int) -> None:
-    """Give torch a number of threads; 0 leaves it alone."""
+    """Give torch a number of threads; 0 leaves it alone.
+
+    Raises:
+        ConfigError: If it is negative.
+    """
     import torch
 
+    if count < 0:
+        raise ConfigError(f"threads must be 0 or more, got {count}.")
     if count > 0:
         torch.set_num_threads(count)
 
