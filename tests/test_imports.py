@@ -21,6 +21,7 @@ ALLOWED: dict[str, set[str]] = {
     "objects": FOUNDATION | {"data", "encoders"},
     "diffusion": FOUNDATION,
     "observation": FOUNDATION | {"encoders", "objects"},
+    "frame_observation": FOUNDATION,
     "world_model": FOUNDATION | {"data", "encoders", "objects", "diffusion"},
     "evaluation": FOUNDATION | {"data", "encoders", "objects", "diffusion", "world_model", "observation"},
     "perception": FOUNDATION | {"data", "encoders"},

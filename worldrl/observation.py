@@ -23,6 +23,8 @@ from worldrl.objects import NUMBERS, Prototypes, describe, pool, soften
 from worldrl.types import Array, FrozenEncoder
 
 MASKS = ("simulator", "none")
+PROTOTYPES = ("background", "reach", "centres", "temperature")
+"""The tensors that stand in for masks where there are none."""
 LOOK_SCALE = 0.3
 """Standard deviation of the first number of an object's look, where those of geometry have one (our choice)."""
 LEAST_LOOK = 1e-2
@@ -222,7 +224,7 @@ class ObservationPipeline:
         """Return the object tokens of some frames ``(b, k - 1, d)``, not yet standardised."""
         features = None if self.encoder is None else self.encoder(np.ascontiguousarray(frames))
         if self.masks == "none" and features is not None:
-            masks = Prototypes(self._tensors["centres"], self._tensors["temperature"])(features)
+            masks = Prototypes(**{name: self._tensors[name] for name in PROTOTYPES})(features)
         else:
             masks = soften(torch.from_numpy(np.array(labels)), len(self.objects))
         tokens = describe(masks)
@@ -243,12 +245,8 @@ class ObservationPipeline:
 def _fit_prototypes(frames: npt.NDArray[np.uint8], encoder: FrozenEncoder, groups: int, seed: int) -> dict[str, Tensor]:
     chosen = np.random.default_rng(seed).permutation(len(frames))[:512]
     with torch.no_grad():
-        patches = rearrange(encoder(np.ascontiguousarray(frames[np.sort(chosen)])).patches, "b p d -> (b p) d")
-        try:
-            prototypes = Prototypes.fit(patches, groups, seed=seed)
-        except ValueError as error:
-            raise DataError(str(error)) from error
-    return {"centres": prototypes.centres, "temperature": prototypes.temperature}
+        patches = encoder(np.ascontiguousarray(frames[np.sort(chosen)])).patches
+    return Prototypes.fit(patches, groups, seed=seed).tensors()
 
 
 def _fit_pca(tokens: Tensor, components: int) -> dict[str, Tensor]:

@@ -45,7 +45,7 @@ def test_the_demo_leaves_what_it_promises(run: Path) -> None:
     assert json.loads((run / "config.json").read_text())["demonstrations"] == 20
 
 
-def test_tensorboard_shows_the_losses_of_every_stage(run: Path) -> None:
+def test_tensorboard_shows_every_stage_that_learns(run: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     tags: set[str] = set()
@@ -53,7 +53,7 @@ def test_tensorboard_shows_the_losses_of_every_stage(run: Path) -> None:
         events = EventAccumulator(str(folder))
         events.Reload()
         tags |= set(events.Tags()["scalars"])
-    assert tags >= {"clone/loss", "fit dynamics/loss", "fit success/loss", "fit decoder/loss", "train/loss"}
+    assert tags >= {"clone/loss", "fit dynamics/loss", "fit success/loss", "fit decoder/loss", "rollout/ep_rew_mean"}
 
 
 def test_cloning_learns_more_than_chance(run: Path) -> None:

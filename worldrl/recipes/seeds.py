@@ -1,6 +1,7 @@
 """Repeat the main job over seeds and say what it gains: the command behind the figures of the README."""
 
-from dataclasses import dataclass, field, replace
+import json
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,14 +55,31 @@ def run(config: Config) -> str:
         _set_aside(folder)
         demo_recipe.run(replace(config.demo, seed=seed, out=str(folder)))
     summaries = [checkpoint.read_json(Path(config.out) / f"seed-{seed}" / "summary.json") for seed in config.seeds]
-    text = table(summaries)
+    text = table(summaries, command(config))
     Path(config.table).parent.mkdir(parents=True, exist_ok=True)
     Path(config.table).write_text(text)
     return text
 
 
-def table(summaries: list[dict[str, Any]]) -> str:
-    """Return the figures of several seeds as markdown, with the mean gain and its paired interval."""
+def command(config: Config) -> str:
+    """Return the command that makes a table: every option that is not at its default."""
+    given, default = _flat(asdict(config)), _flat(asdict(Config()))
+    return " ".join(["worldrl seeds", *(f"{name}={given[name]}" for name in given if given[name] != default.get(name))])
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    """Return the leaves of nested options by dotted name, as the command line writes them."""
+    flat: dict[str, str] = {}
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = json.dumps(value, separators=(",", ":")).strip('"')
+    return flat
+
+
+def table(summaries: list[dict[str, Any]], made_by: str) -> str:
+    """Return the figures of several seeds as markdown, with the mean gain, its paired interval and the command."""
     from worldrl.evaluation.intervals import paired_over_seeds
 
     first = summaries[0]
@@ -84,7 +102,7 @@ def table(summaries: list[dict[str, Any]]) -> str:
             f"Mean gain {100 * gain.mean:+.1f} points of real success, paired 95 % interval [{low:+.1f}, {high:+.1f}] "
             "(bootstrap over seeds and episodes).",
             "",
-            "Made by `worldrl seeds`; versions: " + ", ".join(f"{k} {v}" for k, v in first["versions"].items()) + ".",
+            f"Made by `{made_by}`; versions: " + ", ".join(f"{k} {v}" for k, v in first["versions"].items()) + ".",
             "",
         ]
     )
