@@ -62,7 +62,8 @@ class FramePipeline:
                 f"frames must be uint8 (b, h, w, 3) of {self.size} pixels or more, got {frames.dtype} {frames.shape}: "
                 "record larger frames or observe fewer pixels."
             )
-        pixels = rearrange(torch.from_numpy(np.ascontiguousarray(frames)), "b h w c -> b c h w").float()
+        writable = np.array(frames)  # recorded frames are mapped read-only, which torch warns of
+        pixels = rearrange(torch.from_numpy(writable), "b h w c -> b c h w").float()
         small = interpolate(pixels, size=(self.size, self.size), mode="area") / 127.5 - 1.0
         return np.asarray(small.numpy())
 
