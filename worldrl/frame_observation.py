@@ -92,7 +92,7 @@ class FramePipeline:
         """
         saved = checkpoint.load(path, kind="observation")
         with checkpoint.described(path, "a frame pipeline"):
-            pipeline = cls(int(saved.config["frames"]))
-        if pipeline.hash != saved.config["hash"]:
+            pipeline, written = cls(int(saved.config["frames"])), str(saved.config["hash"])
+        if pipeline.hash != written:
             raise CheckpointError(f"{path} was written by a worldrl that saw frames otherwise: make it again.")
         return pipeline

@@ -197,7 +197,7 @@ class ObservationPipeline:
         if pipeline.hash != expected:
             raise CheckpointError(
                 f"{path} was fitted as pipeline {config['hash'][:12]} but loads as {pipeline.hash[:12]}: "
-                "the encoder's weights or preprocessing differ, fit it again."
+                "the encoder's weights, its preprocessing or the version of worldrl differ, fit it again."
             )
         return pipeline
 

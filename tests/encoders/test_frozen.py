@@ -9,7 +9,7 @@ from torch import nn
 
 from worldrl.checkpoint import hash_tensors
 from worldrl.encoders import Encoder, load_encoder
-from worldrl.errors import DeviceError
+from worldrl.errors import ConfigError, DataError, DeviceError
 from worldrl.types import Features, FrozenEncoder
 
 Frames = npt.NDArray[np.uint8]
@@ -142,7 +142,7 @@ def test_channels_keep_their_order(twin: Encoder) -> None:
 
 
 def test_a_size_that_does_not_fit_is_refused_with_one_that_does(twin: Encoder) -> None:
-    with pytest.raises(ValueError, match=r"multiples of 16 for efficientnet_lite0, got 100x33: .* to 96x32"):
+    with pytest.raises(DataError, match=r"multiples of 16 for efficientnet_lite0, got 100x33: .* to 96x32"):
         twin(np.zeros((1, 100, 33, 3), np.uint8))
 
 
@@ -159,7 +159,7 @@ def test_frames_that_are_not_bytes_are_refused(twin: Encoder) -> None:
 
 @pytest.mark.parametrize("layer", [0, 6])
 def test_a_layer_that_is_not_there_is_refused(layer: int) -> None:
-    with pytest.raises(ValueError, match=rf"layer must be in \[1, 5\] for efficientnet_lite0, got {layer}"):
+    with pytest.raises(ConfigError, match=rf"layer must be in \[1, 5\] for efficientnet_lite0, got {layer}"):
         load_encoder("efficientnet_lite0", layer=layer, random_init=True)
 
 

@@ -14,7 +14,7 @@ CHOICES = [(file.parent.name, file.stem) for file in sorted(ROOT.glob("*/*.yaml"
 
 @pytest.mark.parametrize(("group", "name"), CHOICES)
 def test_every_file_of_every_group_fits_the_demo(group: str, name: str) -> None:
-    compose("demo", [f"{group}={name}"])
+    compose("demo", [f"{group}={name}", "env.kwargs.size=112"])  # a multiple of every encoder's patch
 
 
 def test_a_group_sets_its_options_and_single_ones_still_win() -> None:
@@ -26,6 +26,14 @@ def test_a_group_sets_its_options_and_single_ones_still_win() -> None:
 
 def test_groups_reach_into_the_demo_of_several_seeds() -> None:
     assert compose("seeds", ["env@demo.env=push"]).demo.env.id == "worldrl/Push-v0"
+
+
+def test_a_frame_run_needs_neither_encoder_nor_masks() -> None:
+    assert compose("demo", ["pixels=48", "encoder=none", "objects=none"]).pixels == 48
+
+
+def test_the_bench_takes_an_encoder_by_name() -> None:
+    assert compose("bench", ["encoder=none"]).encoder.name == "none"
 
 
 def test_a_misspelt_choice_names_the_right_one() -> None:

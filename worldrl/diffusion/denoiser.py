@@ -11,15 +11,15 @@ from worldrl.diffusion.edm import NoiseSchedule, expand
 class Denoiser(nn.Module):
     """Denoise the change from one observation to the next, given history and action codes.
 
-    What is denoised is the change (less its drift) in units of its own spread: a world that stands still is then
-    predicted by zero, and small motions of a decisive object weigh as much as large ones of the hand (our choice;
+    What is denoised is the change (less its drift), of tokens in units of its own spread: a world that stands still is
+    then predicted by zero, and small motions of a decisive object weigh as much as large ones of the hand (our choice;
     World4RL and DIAMOND denoise whole frames).
 
     Args:
         net: ``(x, c_noise, history, codes) -> F``; F has a member dimension after the batch.
         schedule: Noise levels.
         drift: What of the change is predicted otherwise, ``(history, codes) -> (b, *o)``; None for nothing.
-        change_scale: Spread of the rest of the change of each number ``(*o,)``.
+        change_scale: Unit of the rest of the change of each number ``(*o,)``: its spread for tokens, 1 for frames.
         weight: Weight of each number in the loss ``(*o,)``.
         differences: Whether the network is shown the past as changes, in the same unit as what it predicts, beside the
             newest observation. Tokens move by a few hundredths of their range in a step: shown as they are, a network

@@ -117,7 +117,8 @@ class EfficientNetLite0(nn.Module):
         """Return the feature width ``d`` of readout ``layer``."""
         return READOUTS[layer - 1][1]
 
-    def stride(self, layer: int) -> int:
+    @staticmethod
+    def stride(layer: int) -> int:
         """Return how many pixels high and wide a cell of readout ``layer`` is."""
         return int(2**layer)
 

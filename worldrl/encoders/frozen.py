@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,11 @@ from worldrl.checkpoint import hash_tensors, load_state
 from worldrl.encoders.efficientnet import EfficientNetLite0
 from worldrl.encoders.vit import DinoV2
 from worldrl.encoders.weights import converted_folder, describe, load_weights
-from worldrl.errors import DeviceError
+from worldrl.errors import ConfigError, DataError, DeviceError
 from worldrl.types import Features
 
 MICRO_BATCH = 32
-BACKBONES: Mapping[str, Callable[[], DinoV2 | EfficientNetLite0]] = {
+BACKBONES: Mapping[str, type[DinoV2] | type[EfficientNetLite0]] = {
     "dinov2_vits14": DinoV2,
     "efficientnet_lite0": EfficientNetLite0,
 }
@@ -47,16 +47,14 @@ class Encoder(nn.Module):
         fingerprint: Hash of weights, preprocessing and layer: equal fingerprints, equal features.
 
     Raises:
-        ValueError: If the backbone does not have the layer.
+        ConfigError: If the backbone does not have the layer.
     """
 
     shift: Tensor
     scale: Tensor
 
     def __init__(self, backbone: DinoV2 | EfficientNetLite0, *, name: str, layer: int | None = None) -> None:
-        layer = backbone.default_layer if layer is None else layer
-        if not 1 <= layer <= backbone.depth:
-            raise ValueError(f"layer must be in [1, {backbone.depth}] for {name}, got {layer}.")
+        layer = _layer(type(backbone), name, layer)
         super().__init__()
         self.backbone = backbone
         self.name, self.layer = name, layer
@@ -112,7 +110,7 @@ class Encoder(nn.Module):
         height, width = frames.shape[1:3]
         if height % self.patch or width % self.patch or not height or not width:
             below = [max(side // self.patch, 1) * self.patch for side in (height, width)]
-            raise ValueError(
+            raise DataError(
                 f"frames must have a height and width that are multiples of {self.patch} for {self.name}, "
                 f"got {height}x{width}: render or resize them to {below[0]}x{below[1]}."
             )
@@ -165,7 +163,7 @@ def load_encoder(
         ConfigError: If there is no such encoder.
         CheckpointError: If its weights are missing, damaged or not the pinned ones.
         DeviceError: If this machine does not have the device.
-        ValueError: If the encoder does not have the layer.
+        ConfigError: If the encoder does not have the layer.
     """
     entry = describe(name)
     target = _device(device)
@@ -178,6 +176,23 @@ def load_encoder(
     encoder = Encoder(backbone, name=name, layer=layer).to(target)
     encoder.source |= {"random_init": random_init, "seed": seed}
     return encoder
+
+
+def patch_of(name: str, layer: int | None = None) -> int:
+    """Return how many pixels a patch of an encoder is high and wide, without loading it.
+
+    Raises:
+        ConfigError: If there is no such encoder, or it does not have the layer.
+    """
+    backbone = BACKBONES[describe(name).architecture]
+    return backbone.stride(_layer(backbone, name, layer))
+
+
+def _layer(backbone: type[DinoV2] | type[EfficientNetLite0], name: str, layer: int | None) -> int:
+    layer = backbone.default_layer if layer is None else layer
+    if not 1 <= layer <= backbone.depth:
+        raise ConfigError(f"layer must be in [1, {backbone.depth}] for {name}, got {layer}.")
+    return layer
 
 
 def _device(name: str) -> torch.device:

@@ -82,7 +82,8 @@ class DinoV2(nn.Module):
         """Return the feature width ``d`` after block ``layer``."""
         return WIDTH
 
-    def stride(self, layer: int) -> int:
+    @staticmethod
+    def stride(layer: int) -> int:
         """Return how many pixels high and wide a patch is."""
         return PATCH
 

@@ -36,11 +36,6 @@ class OneStepError:
     moving: Tensor
 
     @property
-    def mean_r2(self) -> float:
-        """The mean of ``r2`` over what moves."""
-        return float(self.r2[self.moving].mean())
-
-    @property
     def skill(self) -> float:
         """The share of the error of predicting no change that the model removes, over what moves; 0 is as good."""
         return 1 - float(self.model[self.moving].sum() / self.repeat_last[self.moving].sum())

@@ -44,6 +44,6 @@ class GatedTokens(nn.Module):
         return self.gate.clamp_min(0.0).sum()
 
     def parameter_groups(self, weights: list[nn.Parameter]) -> list[dict[str, Any]]:
-        """Return an optimiser's groups for some weights, the gates among them: gates learn fast and do not decay."""
+        """Return an optimiser's groups for some weights and the gates, which learn fast and do not decay."""
         others = [p for p in weights if p is not self.gate]
         return [{"params": others}, {"params": [self.gate], "weight_decay": 0.0, "lr": GATE_LR}]

@@ -8,8 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from worldrl.errors import ConfigError
-from worldrl.recipes.parts import EnvOptions, WorldModelOptions, check_positive, make_env, need, option, use_threads
+from worldrl.recipes.parts import (
+    EncoderOptions,
+    EnvOptions,
+    WorldModelOptions,
+    check_positive,
+    check_world_model,
+    make_env,
+    need,
+    option,
+    use_threads,
+)
 
 
 @dataclass
@@ -22,18 +31,18 @@ class Config:
     batch: int = option(64, "imagined environments side by side")
     tokens: int = option(6, "tokens of the untrained model")
     features: int = option(42, "numbers a token of the untrained model")
-    encoder: str = option("dinov2_vits14", "frozen encoder to time, or none")
+    encoder: EncoderOptions = field(default_factory=EncoderOptions)
     seconds: float = option(5.0, "how long each thing is timed, at least")
     threads: int = option(0, "threads of torch; 0 leaves them alone")
 
     def check(self) -> None:
         """Refuse options out of range."""
-        from worldrl.world_model.model import TOKEN_SIZES
+        from worldrl.encoders import patch_of
 
         check_positive(batch=self.batch, seconds=self.seconds, tokens=self.tokens, features=self.features)
-        if self.world_model.size not in TOKEN_SIZES:
-            sizes = ", ".join(TOKEN_SIZES)
-            raise ConfigError(f"world_model.size must be one of {sizes}, got '{self.world_model.size}'.")
+        check_world_model(self.world_model)
+        if self.encoder.name != "none":
+            patch_of(self.encoder.name, self.encoder.layer)
 
 
 def run(config: Config) -> str:
@@ -44,7 +53,7 @@ def run(config: Config) -> str:
 
     use_threads(config.threads)
     rows = [_imagined(config), *_real(config)]
-    if config.encoder != "none":
+    if config.encoder.name != "none":
         rows.append(_encoder(config))
     head = [("what", "rate", "detail")]
     return f"{torch.get_num_threads()} threads\n" + table([*head, *rows])
@@ -106,8 +115,9 @@ def _real(config: Config) -> list[tuple[str, str, str]]:
 def _encoder(config: Config) -> tuple[str, str, str]:
     from worldrl.encoders import load_encoder
 
-    encoder = load_encoder(config.encoder)
+    options = config.encoder
+    encoder = load_encoder(options.name, layer=options.layer, random_init=options.random_init, seed=options.seed)
     size = 7 * encoder.patch
     frames = np.random.default_rng(0).integers(0, 256, (32, size, size, 3), dtype=np.uint8)
     spent = 1000 / (32 * rate(lambda: encoder(frames), config.seconds))
-    return f"{config.encoder} at {size} px", f"{spent:.1f} ms a frame", f"batch 32, layer {encoder.layer}"
+    return f"{options.name} at {size} px", f"{spent:.1f} ms a frame", f"batch 32, layer {encoder.layer}"

@@ -97,6 +97,7 @@ def _policy(config: Config) -> Any:
         objects = tuple(envs[0].unwrapped.objects)
         seeds = seeds_for("policy", config.seed, config.episodes)
         actor = PolicyActor(policy, pipeline, deterministic=not config.explore)
+        actor.begin(0, envs[0], seeds[0])  # refuses a task with other objects before anything is written
         with DatasetWriter(
             Path(config.out), env_id=config.env.id, env_kwargs=dict(config.env.kwargs), objects=objects
         ) as writer:

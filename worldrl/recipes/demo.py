@@ -16,6 +16,8 @@ from worldrl.recipes.parts import (
     check_observation,
     check_positive,
     check_tensorboard,
+    check_threads,
+    check_world_model,
     option,
     say,
     use_threads,
@@ -51,17 +53,16 @@ class Config:
 
     def check(self) -> None:
         """Refuse options out of range."""
-        from worldrl.frame_observation import FramePipeline
-
         check_positive(
             demonstrations=self.demonstrations, rollouts=self.rollouts, episodes=self.episodes,
-            imagined_steps=self.imagined_steps, fit_steps=self.fit_steps,
+            imagined_steps=self.imagined_steps, clone_steps=self.clone_steps, fit_steps=self.fit_steps,
+            success_steps=self.success_steps,
         )  # fmt: skip
         check_env_id(self.env.id)
         check_tensorboard(self.tensorboard)
-        check_observation(self.encoder, self.objects)
-        if self.pixels:
-            FramePipeline(self.pixels)
+        check_threads(self.threads)
+        check_world_model(self.world_model)
+        check_observation(self.encoder, self.objects, self.pixels, size=self.env.kwargs.get("size"))
 
 
 def run(config: Config) -> str:
@@ -172,7 +173,7 @@ def _summary(config: Config, out: Path, refined: dict[str, Any]) -> dict[str, An
         "masks": before["masks"],
         "observation": f"{'frames' if len(shape) == 3 else 'tokens'} {tuple(shape)}",
         "encoder": before["encoder"],
-        "encoder_random_init": config.encoder.random_init,
+        "encoder_random_init": config.encoder.random_init and before["encoder"] != "none",
         "episodes": config.episodes,
         "bc_success": before["success"],
         "bc_interval": [before["interval"]["low"], before["interval"]["high"]],

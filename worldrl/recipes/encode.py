@@ -37,12 +37,8 @@ class Config:
 
     def check(self) -> None:
         """Refuse options out of range."""
-        from worldrl.frame_observation import FramePipeline
-
         check_positive(frames=self.frames)
-        check_observation(self.encoder, self.objects)
-        if self.pixels:
-            FramePipeline(self.pixels)
+        check_observation(self.encoder, self.objects, self.pixels, size=None)
 
 
 def run(config: Config) -> None:
@@ -54,6 +50,9 @@ def run(config: Config) -> None:
     use_threads(config.threads)
     dataset = Dataset(need(config.episodes, "data set"))
     cache = Path(config.features) if config.features else None
+    if not Path(config.out).exists():
+        side = min(dataset.manifest.frame_shape[:2])
+        check_observation(config.encoder, config.objects, config.pixels, size=side)
     if config.pixels and not Path(config.out).exists():
         FramePipeline(config.pixels).save_pretrained(Path(config.out))
     if not Path(config.out).exists():

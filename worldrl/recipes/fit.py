@@ -12,6 +12,7 @@ from worldrl.recipes.parts import (
     WorldModelOptions,
     check_positive,
     check_tensorboard,
+    check_world_model,
     curve,
     need,
     option,
@@ -43,15 +44,11 @@ class Config:
 
     def check(self) -> None:
         """Refuse options out of range."""
-        from worldrl.world_model.model import TOKEN_SIZES
-
         check_tensorboard(self.tensorboard)
         check_positive(steps=self.steps, success_steps=self.success_steps, batch_size=self.batch_size, lr=self.lr)
         if not 0 < self.held_out < 1:
             raise ConfigError(f"held_out must be in (0, 1), got {self.held_out}.")
-        if self.world_model.size not in TOKEN_SIZES:
-            sizes = ", ".join(TOKEN_SIZES)
-            raise ConfigError(f"world_model.size must be one of {sizes}, got '{self.world_model.size}'.")
+        check_world_model(self.world_model)
 
 
 def run(config: Config) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from worldrl.errors import ConfigError, DeviceError
+from worldrl.errors import ConfigError
 
 ROLES = {"expert": 0, "noisy_expert": 0, "random": 1, "policy": 2, "evaluation": 5}
 """Who acts in an episode decides which seeds it may have, so that nothing is evaluated where it was trained."""
@@ -60,15 +60,27 @@ class WorldModelOptions:
     size: str = option("small", "name of a size: tiny, small, medium, base")
 
 
-def check_observation(encoder: EncoderOptions, objects: ObjectOptions) -> None:
-    """Refuse an encoder or masks that there are none of, or that do not go together.
+def check_observation(encoder: EncoderOptions, objects: ObjectOptions, pixels: int, *, size: int | None) -> None:
+    """Refuse an observation that there is none of.
+
+    Args:
+        encoder: The frozen encoder; not looked at where frames are observed.
+        objects: How objects are found; not looked at where frames are observed.
+        pixels: Side of the frames that are observed; 0 for tokens.
+        size: Side of the frames that are recorded; None where that is not known yet.
 
     Raises:
-        ConfigError: At the first that cannot be used.
+        ConfigError: If an encoder, a layer or masks do not exist or do not go together, or frames do not fit.
     """
-    from worldrl.encoders import ENCODERS
+    from worldrl.encoders import ENCODERS, patch_of
+    from worldrl.frame_observation import FramePipeline
     from worldrl.observation import MASKS
 
+    if pixels:
+        FramePipeline(pixels)
+        if size is not None and pixels > size:
+            raise ConfigError(f"pixels must be at most the {size} of the recorded frames, got {pixels}.")
+        return
     if encoder.name not in ("none", *ENCODERS):
         raise ConfigError(f"encoder.name must be one of none, {', '.join(ENCODERS)}, got '{encoder.name}'.")
     if objects.masks not in MASKS:
@@ -76,6 +88,27 @@ def check_observation(encoder: EncoderOptions, objects: ObjectOptions) -> None:
     if objects.masks == "none" and encoder.name == "none":
         raise ConfigError("objects.masks=none needs a frozen encoder, got encoder.name=none: choose one, or masks.")
     check_positive(components=objects.components, groups=objects.groups)
+    if encoder.name != "none":
+        patch = patch_of(encoder.name, encoder.layer)
+        if size is not None and (size < patch or size % patch):
+            near = max(1, round(size / patch)) * patch
+            raise ConfigError(
+                f"frames must be a multiple of {patch} pixels for {encoder.name}, got {size}: "
+                f"use {near}, or encoder=none."
+            )
+
+
+def check_world_model(options: WorldModelOptions) -> None:
+    """Refuse a world model that cannot be built.
+
+    Raises:
+        ConfigError: If there is no such size, or it would see no past or take no step.
+    """
+    from worldrl.world_model.model import TOKEN_SIZES
+
+    check_positive(history=options.history, steps=options.steps)
+    if options.size not in TOKEN_SIZES:
+        raise ConfigError(f"world_model.size must be one of {', '.join(TOKEN_SIZES)}, got '{options.size}'.")
 
 
 def seeds_for(role: str, seed: int, count: int, *, skip: int = 0) -> range:
@@ -168,6 +201,16 @@ def tokens_of(dataset: Any, pipeline: Any) -> Any:
     )
 
 
+def check_threads(count: int) -> None:
+    """Refuse a negative number of threads.
+
+    Raises:
+        ConfigError: If it is one.
+    """
+    if count < 0:
+        raise ConfigError(f"threads must be 0 or more, got {count}.")
+
+
 def use_threads(count: int) -> None:
     """Give torch a number of threads; 0 leaves it alone.
 
@@ -176,25 +219,9 @@ def use_threads(count: int) -> None:
     """
     import torch
 
-    if count < 0:
-        raise ConfigError(f"threads must be 0 or more, got {count}.")
+    check_threads(count)
     if count > 0:
         torch.set_num_threads(count)
-
-
-def check_device(name: str) -> str:
-    """Refuse a device that this machine does not have, instead of falling back to the CPU.
-
-    Raises:
-        DeviceError: If there is none of that name.
-    """
-    import torch
-
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise DeviceError(f"device must be one of this machine, got '{name}': use device=cpu.") from error
-    return name
 
 
 def bar(label: str) -> Callable[..., None]:

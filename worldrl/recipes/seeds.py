@@ -50,6 +50,7 @@ def run(config: Config) -> str:
     for seed in config.seeds:
         folder = Path(config.out) / f"seed-{seed}"
         if (folder / "summary.json").exists():
+            _same_options(folder, replace(config.demo, seed=seed, out=str(folder)))
             say(f"seed {seed} is finished: {folder}")
             continue
         _set_aside(folder)
@@ -64,7 +65,30 @@ def run(config: Config) -> str:
 def command(config: Config) -> str:
     """Return the command that makes a table: every option that is not at its default."""
     given, default = _flat(asdict(config)), _flat(asdict(Config()))
-    return " ".join(["worldrl seeds", *(f"{name}={given[name]}" for name in given if given[name] != default.get(name))])
+    return " ".join(
+        ["worldrl seeds", *(_word(name, given[name], default) for name in given if given[name] != default.get(name))]
+    )
+
+
+def _word(name: str, value: str, default: dict[str, str]) -> str:
+    """Return an option as the command line takes it; what the default does not have is added with a plus."""
+    return f"{name}={value}" if name in default else f"+{name}={value}"
+
+
+def _same_options(folder: Path, wanted: demo_recipe.Config) -> None:
+    """Refuse a finished run that was made with other options than those of the table.
+
+    Raises:
+        ConfigError: If there is one that differs; the first three are named.
+    """
+    from worldrl import checkpoint
+
+    made, asked = _flat(checkpoint.read_json(folder / "config.json")), _flat(asdict(wanted))
+    apart = [f"{n}={made.get(n)}" for n in made.keys() | asked.keys() if n != "out" and made.get(n) != asked.get(n)]
+    if apart:
+        raise ConfigError(
+            f"{folder} was made with {', '.join(sorted(apart)[:3])}: choose another out, or move it away."
+        )
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, str]:
@@ -94,8 +118,8 @@ def table(summaries: list[dict[str, Any]], made_by: str) -> str:
     encoder = first["encoder"] + (" (random weights)" if first["encoder_random_init"] else "")
     return "\n".join(
         [
-            f"Task `{first['task']}`, encoder {encoder}, {first['episodes']} held-out episodes a policy and seed, "
-            "the same starts for both.",
+            f"Task `{first['task']}`, {first['observation']}, encoder {encoder}, {first['episodes']} held-out "
+            "episodes a policy and seed, the same starts for both.",
             "",
             *rows,
             "",

@@ -185,6 +185,7 @@ def fit_success(
     answers = torch.cat([batch.success for batch in batches]).float()
     recorded = torch.cat([batch.obs[:, -1] for batch in batches])
     dreams = torch.cat([_imagine(model, batch, rng) for batch in batches])
+    del batches  # of frames they are a gigabyte
     chance = 1.0 + 9.0 * answers
     model.success.train()
     weights, gates = list(model.success.parameters()), getattr(model.success, "gated", None)
@@ -238,7 +239,8 @@ def calibrate(
         apart.append(out.disagreement.max())
         if not batch.success.any():
             highest.append(out.success.max())
-    model.halt_threshold = float(torch.stack(apart).quantile(1 - halted)) if apart else float("inf")
+    several = apart and model.members > 1  # one member never disagrees with itself
+    model.halt_threshold = float(torch.stack(apart).quantile(1 - halted)) if several else float("inf")
     if highest:
         allowed = float(torch.stack(highest).quantile(1 - false_successes))
         model.success_threshold = min(0.7, max(0.5, allowed))

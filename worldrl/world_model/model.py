@@ -28,7 +28,7 @@ FRAME_SIZES: dict[str, dict[str, Any]] = {
     "medium": {"channels": (96, 128), "blocks": 2, "unshuffle": 4, "members": 3},
     "base": {"channels": (128, 256, 512, 1024), "blocks": 2, "unshuffle": 1, "attention": True, "cond": 2048},
 }
-"""Shapes of the frame U-Net by name; ``base`` has that of World4RL's network and needs a GPU."""
+"""Shapes of the frame U-Net by name; ``base`` has that of World4RL's network, too large for a CPU."""
 RESIDUAL_SCHEDULE = {"p_mean": 0.0, "sigma_max": 2.0}
 """Noise levels for tokens.
 
