@@ -93,7 +93,7 @@ def test_whatever_changes_the_output_changes_the_hash(data: dict[str, Array]) ->
 
 def test_another_encoder_than_the_fitted_one_is_refused(data: dict[str, Array], tmp_path: Path) -> None:
     fit(data, encoder=Colours()).save_pretrained(tmp_path / "observation")
-    with pytest.raises(CheckpointError, match="weights or preprocessing differ, fit it again"):
+    with pytest.raises(CheckpointError, match="its preprocessing or the version of worldrl differ, fit it again"):
         ObservationPipeline.from_pretrained(tmp_path / "observation", encoder=Colours("colours-2"))
 
 
