@@ -159,10 +159,11 @@ def shared_renderer() -> Renderer:
     """
     if not _SHARED:
         _SHARED.append(Renderer())
+        # Only now: MuJoCo shuts EGL down at exit too, and what is registered last runs first.
+        atexit.register(close_shared_renderer)
     return _SHARED[0]
 
 
-@atexit.register
 def close_shared_renderer() -> None:
     """Free the renderer of this process; the next ``shared_renderer`` makes a new one."""
     while _SHARED:
