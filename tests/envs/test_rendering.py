@@ -134,7 +134,8 @@ def test_a_library_that_mujoco_knows_but_that_needs_a_display_is_refused(monkeyp
 @pytest.mark.parametrize("backend", ["osmesa", "egl"])
 def test_a_process_that_drew_ends_without_a_word(backend: str) -> None:
     code = "from worldrl.envs.press_button import PressButtonEnv as Env; Env(size=16).reset(seed=0)"
-    env = {**os.environ, "MUJOCO_GL": backend}
+    inherited = {name: value for name, value in os.environ.items() if name != "PYOPENGL_PLATFORM"}  # MuJoCo sets it
+    env = inherited | {"MUJOCO_GL": backend}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=120)
     if "RenderError" in done.stderr:
         pytest.skip(f"this machine does not draw with {backend}")
