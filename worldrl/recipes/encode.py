@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from omegaconf import MISSING
@@ -44,31 +45,12 @@ class Config:
 def run(config: Config) -> None:
     """Fit the pipeline if there is none, then encode every frame into the cache."""
     from worldrl.data.dataset import Dataset
-    from worldrl.frame_observation import FramePipeline
-    from worldrl.observation import ObservationPipeline
 
     use_threads(config.threads)
     dataset = Dataset(need(config.episodes, "data set"))
     cache = Path(config.features) if config.features else None
     if not Path(config.out).exists():
-        side = min(dataset.manifest.frame_shape[:2])
-        check_observation(config.encoder, config.objects, config.pixels, size=side)
-    if config.pixels and not Path(config.out).exists():
-        FramePipeline(config.pixels).save_pretrained(Path(config.out))
-    if not Path(config.out).exists():
-        frames, proprio, labels = _sample(dataset, config.frames, config.seed)
-        with encoder_for(config.encoder, cache) as encoder:
-            ObservationPipeline.fit(
-                frames,
-                proprio,
-                labels,
-                objects=tuple(dataset.manifest.objects),
-                masks=config.objects.masks,
-                encoder=encoder,
-                components=config.objects.components,
-                groups=config.objects.groups,
-                seed=config.seed,
-            ).save_pretrained(Path(config.out))
+        _fit(config, dataset, cache).save_pretrained(Path(config.out))
     with pipeline_at(Path(config.out), cache) as pipeline:
         show = bar("encode")
         for i, episode in enumerate(dataset):
@@ -76,6 +58,30 @@ def run(config: Config) -> None:
             show(i + 1, len(dataset))
         what = "frames" if len(pipeline.shape) == 3 else "tokens"
         say(f"observation {config.out}: {what} {pipeline.shape}, masks: {pipeline.masks}, hash {pipeline.hash[:12]}")
+
+
+def _fit(config: Config, dataset: Any, cache: Path | None) -> Any:
+    """Make the pipeline that the options name: of frames, or of tokens fitted on some of the recorded frames."""
+    from worldrl.frame_observation import FramePipeline
+    from worldrl.observation import ObservationPipeline
+
+    side = min(dataset.manifest.frame_shape[:2])
+    check_observation(config.encoder, config.objects, config.pixels, size=side)
+    if config.pixels:
+        return FramePipeline(config.pixels)
+    frames, proprio, labels = _sample(dataset, config.frames, config.seed)
+    with encoder_for(config.encoder, cache) as encoder:
+        return ObservationPipeline.fit(
+            frames,
+            proprio,
+            labels,
+            objects=tuple(dataset.manifest.objects),
+            masks=config.objects.masks,
+            encoder=encoder,
+            components=config.objects.components,
+            groups=config.objects.groups,
+            seed=config.seed,
+        )
 
 
 def _sample(dataset, count: int, seed: int):  # type: ignore[no-untyped-def]

@@ -12,27 +12,10 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from toy import WEIGHTS, full_disk, refusal
 
 from worldrl import checkpoint
 from worldrl.errors import CheckpointError, StorageError
-
-WEIGHTS = "weights.safetensors"
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A good checkpoint, alone in its parent folder."""
-    path = tmp_path / "run" / "model"
-    checkpoint.save(path, kind="toy", config={"width": 2}, tensors={"a": torch.arange(64.0), "b": torch.ones(2, 3)})
-    return path
-
-
-def refusal(path: Path, kind: str = "toy") -> str:
-    """Return the sentence with which a checkpoint is refused."""
-    with pytest.raises(CheckpointError) as caught:
-        checkpoint.load(path, kind=kind)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def test_what_is_saved_is_loaded(folder: Path) -> None:
@@ -72,10 +55,6 @@ def test_a_folder_without_one_of_its_files_is_refused(folder: Path, name: str) -
 
 def test_another_kind_is_refused_with_both_kinds(folder: Path) -> None:
     assert "must be a checkpoint of kind 'policy', got 'toy'" in refusal(folder, "policy")
-
-
-def full_disk(*_: Any, **__: Any) -> None:
-    raise OSError(28, "No space left on device")
 
 
 SAVER = """

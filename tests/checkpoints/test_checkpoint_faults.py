@@ -10,28 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
+from toy import WEIGHTS, full_disk, refusal
 
 from worldrl import checkpoint
 from worldrl.errors import CheckpointError, StorageError
-
-WEIGHTS = "weights.safetensors"
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A good checkpoint, alone in its parent folder."""
-    path = tmp_path / "run" / "model"
-    checkpoint.save(path, kind="toy", config={"width": 2}, tensors={"a": torch.arange(64.0), "b": torch.ones(2, 3)})
-    return path
-
-
-def refusal(path: Path, kind: str = "toy") -> str:
-    """Return the sentence with which a checkpoint is refused."""
-    with pytest.raises(CheckpointError) as caught:
-        checkpoint.load(path, kind=kind)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def rewrite(path: Path, name: str, content: bytes) -> None:
@@ -100,10 +82,6 @@ def test_a_config_with_nan_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
         checkpoint.save(tmp_path / "x", kind="toy", config={"a": float("nan")}, tensors={})
     assert list(tmp_path.iterdir()) == []
-
-
-def full_disk(*_: Any, **__: Any) -> None:
-    raise OSError(28, "No space left on device")
 
 
 @pytest.mark.parametrize("what", ["fsync", "rename", "save_file"])
