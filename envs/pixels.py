@@ -65,6 +65,7 @@ class PixelEnv(gym.Env[Any, Array]):
         max_steps: int | None = None,
     ) -> None:
         env = gym.make(env) if isinstance(env, str) else env
+        self.drawing = True
         self.mujoco_env = _bare(env)
         self.model, self.data = self.mujoco_env.model, self.mujoco_env.data
         registered = env.spec.max_episode_steps if env.spec else None
@@ -160,7 +161,8 @@ class PixelEnv(gym.Env[Any, Array]):
 
     def _observe(self) -> dict[str, Array]:
         proprio = np.clip(self._read_proprio(), -BOUND, BOUND)
-        return {"image": self._image(), "proprio": proprio.astype(np.float32)}
+        image = self._image() if self.drawing else np.zeros((self.size, self.size, 3), np.uint8)
+        return {"image": image, "proprio": proprio.astype(np.float32)}
 
     def _image(self) -> npt.NDArray[np.uint8]:
         return shared_renderer().draw(self.model, self.data, **self._view())

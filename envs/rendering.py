@@ -71,9 +71,13 @@ class Renderer:
         camera: int | mujoco.MjvCamera,
         height: int,
         width: int,
+        sites: bool = False,
     ) -> npt.NDArray[np.int32]:
-        """Draw which geom is seen where: ``(height, width)`` int32 geom ids, -1 where there is none."""
-        return self._target(model, family, height, width).segment(model, data, camera)
+        """Draw what is seen where: ``(height, width)`` int32 geom ids, -1 where there is none.
+
+        With ``sites``, site ``i`` is drawn too and has the id ``model.ngeom + i``.
+        """
+        return self._target(model, family, height, width).segment(model, data, camera, sites)
 
     def close(self) -> None:
         """Free everything; drawing again is an error."""
@@ -115,16 +119,17 @@ class _Target:
         return np.ascontiguousarray(self._pixels[::-1])
 
     def segment(
-        self, model: mujoco.MjModel, data: mujoco.MjData, camera: int | mujoco.MjvCamera
+        self, model: mujoco.MjModel, data: mujoco.MjData, camera: int | mujoco.MjvCamera, sites: bool
     ) -> npt.NDArray[np.int32]:
-        self._render(model, data, camera, sites=False, segmented=True)
+        self._render(model, data, camera, sites=sites, segmented=True)
         colours = self._pixels[::-1].astype(np.int32)
         index = colours[..., 0] + (colours[..., 1] << 8) + (colours[..., 2] << 16)
-        geoms = np.full(self._scene.ngeom + 1, -1, np.int32)
+        ids = np.full(self._scene.ngeom + 1, -1, np.int32)
+        first = {mujoco.mjtObj.mjOBJ_GEOM.value: 0, mujoco.mjtObj.mjOBJ_SITE.value: model.ngeom}
         for shape in self._scene.geoms[: self._scene.ngeom]:
-            if shape.segid >= 0 and shape.objtype == mujoco.mjtObj.mjOBJ_GEOM:
-                geoms[shape.segid + 1] = shape.objid
-        return np.asarray(geoms[index])
+            if shape.segid >= 0 and shape.objtype in first:
+                ids[shape.segid + 1] = first[shape.objtype] + shape.objid
+        return np.asarray(ids[index])
 
     def _render(
         self,

@@ -72,6 +72,7 @@ class TabletopEnv(gym.Env[Any, Array]):
             raise ConfigError(f"variation must be among {', '.join(FACTORS)}, got {', '.join(sorted(unknown))}.")
         if size < 8 or max_steps < 1:
             raise ConfigError(f"size must be at least 8 and max_steps at least 1, got {size} and {max_steps}.")
+        self.drawing = True
         self.model = copy.copy(_compiled(self.scene))
         self.data = mujoco.MjData(self.model)
         self.objects = ("fingers", *self.bodies)
@@ -196,7 +197,8 @@ class TabletopEnv(gym.Env[Any, Array]):
 
     def _observe(self) -> dict[str, Array]:
         proprio = np.concatenate([self.fingertip(), [self.data.qpos[3]], self.data.qvel[:3]])
-        return {"image": self._image(), "proprio": np.clip(proprio, -10.0, 10.0).astype(np.float32)}
+        image = self._image() if self.drawing else np.zeros((self.size, self.size, 3), np.uint8)
+        return {"image": image, "proprio": np.clip(proprio, -10.0, 10.0).astype(np.float32)}
 
     def _image(self) -> npt.NDArray[np.uint8]:
         return shared_renderer().draw(self.model, self.data, **self._view())

@@ -94,7 +94,7 @@ def test_an_untouched_instance_can_be_put_into_a_recorded_moment(soccer: MetaWor
 def test_the_view_stands_upright_and_shows_the_objects(soccer: MetaWorldEnv) -> None:
     soccer.reset(seed=0)
     labels = soccer.labels()
-    assert soccer.objects == ("soccer_ball", "goal_whole")
+    assert soccer.objects == ("soccer_ball", "goal_whole", "target")
     rows = [np.nonzero(labels == label)[0] for label in (1, 2)]
     assert len(rows[0]) >= 8 and len(rows[1]) >= 60
     assert rows[0].mean() > rows[1].mean()  # the ball lies nearer, so lower in a picture that stands upright
@@ -112,6 +112,27 @@ def test_the_site_that_marks_the_target_is_seen_and_no_other(soccer: MetaWorldEn
     bare = soccer.reset(seed=1)[0]["image"]
     soccer.model.site_rgba[soccer.model.site("goal").id, 3] = 1.0
     assert not np.array_equal(marked, bare)
+
+
+def test_a_moving_part_is_an_object_of_its_own_and_seen_apart_from_what_carries_it() -> None:
+    env = MetaWorldEnv("door-lock", size=98)
+    env.reset(seed=0)
+    assert env.objects == ("door", "lock_link")
+    area = [int((env.labels() == label).sum()) for label in (1, 2)]
+    assert area[0] > 10 * area[1] > 300
+
+
+def test_without_drawing_physics_goes_on_unseen(soccer: MetaWorldEnv) -> None:
+    act = np.array([0.5, 0.2, -0.4, 0.0], np.float32)
+    soccer.reset(seed=4)
+    seen = soccer.step(act)
+    soccer.drawing = False
+    soccer.reset(seed=4)
+    blind = soccer.step(act)
+    soccer.drawing = True
+    assert not blind[0]["image"].any() and seen[0]["image"].any()
+    np.testing.assert_array_equal(blind[0]["proprio"], seen[0]["proprio"])
+    assert blind[1:] == seen[1:]
 
 
 def test_proprioception_is_the_hand_and_says_nothing_of_the_objects(soccer: MetaWorldEnv) -> None:

@@ -24,10 +24,15 @@ class Denoiser(nn.Module):
         differences: Whether the network is shown the past as changes, in the same unit as what it predicts, beside the
             newest observation. Tokens move by a few hundredths of their range in a step: shown as they are, a network
             spends thousands of updates on learning to subtract.
+
+    Attributes:
+        moves: 1 for each number ``(*o,)`` that ever changes, 0 for what is held at its newest value: a network that is
+            never told about a number must not be asked for it, or the number walks away at random.
     """
 
     change_scale: Tensor
     weight: Tensor
+    moves: Tensor
 
     def __init__(
         self,
@@ -43,6 +48,7 @@ class Denoiser(nn.Module):
         self.net, self.schedule, self.drift, self.differences = net, schedule, drift, differences
         self.register_buffer("change_scale", change_scale)
         self.register_buffer("weight", weight)
+        self.register_buffer("moves", torch.ones_like(weight))
 
     def forward(
         self, x: Float[Tensor, "b *o"], sigma: Float[Tensor, " b"], history: Tensor, codes: Tensor
@@ -118,7 +124,7 @@ class Denoiser(nn.Module):
                 apart = reduce(spread * self.weight, "b ... -> b", "mean").sqrt()
             d = (x - denoised[rows, member]) / sigmas[i]
             x = x + d * (sigmas[i + 1] - sigmas[i])
-        return self._expected(history, codes) + x * self.change_scale, apart
+        return self._expected(history, codes) + x * self.change_scale * self.moves, apart
 
     def to_change(self, target: Tensor, history: Tensor, codes: Tensor) -> Tensor:
         """Return how ``target`` differs from what is expected, in units of the spread of that difference."""
@@ -127,7 +133,7 @@ class Denoiser(nn.Module):
     def _expected(self, history: Tensor, codes: Tensor) -> Tensor:
         """Return the newest observation, moved by the drift."""
         newest = history[:, -1]
-        return newest if self.drift is None else newest + self.drift(history, codes)
+        return newest if self.drift is None else newest + self.drift(history, codes) * self.moves
 
     def _show(self, history: Tensor) -> Tensor:
         if not self.differences:

@@ -62,6 +62,7 @@ def set_scale(model: DiffusionWorldModel, sampler: SegmentSampler, *, floor: flo
     batches = list(sampler.epoch(4096))
     obs, codes = torch.cat([b.obs for b in batches]), two_hot(torch.cat([b.acts for b in batches]))
     history, change = obs[:, :-1], obs[:, -1] - obs[:, -2]
+    denoiser.moves.copy_(change.abs().amax(dim=0) > 0)
     denoiser.drift.fit(history, codes, change)
     change = change - denoiser.drift(history, codes)
     spread = change.square().mean(dim=0).sqrt()
