@@ -79,6 +79,7 @@ def run(config: Config) -> None:
         history=config.world_model.history,
         steps=config.world_model.steps,
         net=sizes(pipeline.shape)[config.world_model.size],
+        action_code=config.world_model.action_code,
     )
     with curve("fit dynamics", config.tensorboard) as progress:
         fit_dynamics(
