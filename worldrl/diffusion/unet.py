@@ -16,13 +16,13 @@ NOISE_SCALE = 100.0
 class FrameDenoiserNet(nn.Module):
     """Predict ``F`` of EDM for the next frame, given the frames before it and the actions between them.
 
-    Past frames are concatenated to the noisy one on channels; the noise level and the two-hot codes of all the actions
+    Past frames are concatenated to the noisy one on channels; the noise level and the codes of all the actions
     are embedded to one vector that scales and shifts every residual block. ``unshuffle`` folds squares of pixels into
     channels before the first convolution and back after the last: at 64x64 on a CPU, 4 with channels 96-128 is several
     times faster than a U-Net at full resolution with fewer parameters. Weights and activations are ``channels_last``.
 
     ``channels=(128, 256, 512, 1024), blocks=2, unshuffle=1, attention=True, cond=2048`` with 4 frames of 3 channels
-    and 84 action codes has 303.2 M parameters, 8 % fewer than the CS:GO model of DIAMOND, whose shape that is
+    and 84 numbers an action code has 303.2 M parameters, 8 % fewer than the CS:GO model of DIAMOND, whose shape that is
     (330.5 M); World4RL states 330 M.
 
     Source: EDM, Karras et al. 2022, equation 7 (arXiv:2206.00364); history on channels and actions in adaptive group
@@ -32,7 +32,7 @@ class FrameDenoiserNet(nn.Module):
     Args:
         obs_shape: Of one frame ``(c, h, w)``.
         history: Number ``t`` of past frames, and of actions.
-        code_dim: Numbers that encode one action: its dimensions times the bins of each.
+        code_dim: Numbers of the action code of one step.
         channels: Width of each resolution, finest first; each a multiple of 8.
         blocks: Residual blocks at each resolution.
         unshuffle: Side in pixels of the squares folded into channels.
@@ -95,7 +95,7 @@ class FrameDenoiserNet(nn.Module):
             x: Noisy next frames ``(b, c, h, w)``, already multiplied by ``c_in``.
             c_noise: Noise levels ``(b,)``, a quarter of the logarithm of sigma.
             history: Past frames ``(b, t, c, h, w)``, newest last.
-            codes: Two-hot codes of the actions ``(b, t, code_dim)``, that of the action to be taken last.
+            codes: Codes of the actions ``(b, t, code_dim)``, that of the action to be taken last.
 
         Raises:
             ValueError: If ``history`` or ``codes`` have another shape than the network was made for.

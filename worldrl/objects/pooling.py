@@ -6,6 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
+from worldrl.clusters import kmeans
 from worldrl.errors import DataError
 from worldrl.types import Features
 
@@ -63,7 +64,9 @@ class Prototypes:
         if kept > len(length):
             raise DataError(f"patches must be at least {count}, got {len(length)}: encode more frames.")
         furthest = length.topk(kept)
-        centres, spread = _means(away[furthest.indices.sort().values], count, seed=seed)
+        centres, spread = kmeans(away[furthest.indices.sort().values], count, seed=seed)
+        if len(centres) < count:
+            raise DataError(f"patches must be at least {count} different ones: encode more frames.")
         reach = furthest.values[-1].clamp_min(1e-6)
         return cls(background=background, reach=reach, centres=centres, temperature=spread.clamp_min(1e-6))
 
@@ -93,20 +96,3 @@ class Prototypes:
             "centres": self.centres,
             "temperature": self.temperature,
         }
-
-
-def _means(points: Float[Tensor, "m d"], count: int, *, seed: int, rounds: int = 20) -> tuple[Tensor, Tensor]:
-    """Return ``count`` centres by k-means with k-means++ starts, and the median squared distance to the nearest."""
-    rng = torch.Generator().manual_seed(seed)
-    centres = points[torch.randint(len(points), (1,), generator=rng)]
-    while len(centres) < count:
-        away = torch.cdist(points, centres).amin(dim=1).square()
-        if not away.any():
-            raise DataError(f"patches must be at least {count} different ones: encode more frames.")
-        centres = torch.cat([centres, points[torch.multinomial(away, 1, generator=rng)]])
-    for _ in range(rounds):
-        nearest = torch.cdist(points, centres).argmin(dim=1)
-        sums = torch.zeros_like(centres).index_add_(0, nearest, points)
-        counts = torch.bincount(nearest, minlength=count).unsqueeze(1)
-        centres = torch.where(counts > 0, sums / counts.clamp_min(1), centres)
-    return centres, torch.cdist(points, centres).amin(dim=1).square().median()

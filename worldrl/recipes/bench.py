@@ -84,8 +84,9 @@ def _imagined(config: Config) -> tuple[str, str, str]:
     else:
         shape, options = (config.tokens, config.features), config.world_model
         model = DiffusionWorldModel(
-            obs_shape=shape, act_dim=4, history=options.history, steps=options.steps, net=TOKEN_SIZES[options.size]
-        ).freeze()
+            obs_shape=shape, act_dim=4, history=options.history, steps=options.steps, net=TOKEN_SIZES[options.size],
+            action_code=options.action_code,
+        ).freeze()  # fmt: skip
         model.halt_threshold = 10.0
         starts, horizon = Starts(torch.zeros(8, model.history, *shape), torch.zeros(8, model.history - 1, 4)), 40
     env = ImaginedVectorEnv(model, starts, num_envs=config.batch, horizon=horizon)

@@ -79,6 +79,7 @@ def run(config: Config) -> None:
         history=config.world_model.history,
         steps=config.world_model.steps,
         net=sizes(pipeline.shape)[config.world_model.size],
+        action_code=config.world_model.action_code,
     )
     with curve("fit dynamics", config.tensorboard) as progress:
         fit_dynamics(
@@ -108,7 +109,7 @@ def run(config: Config) -> None:
     say(
         f"world {config.out}, on {len(held)} held-out episodes: removes {100 * figures['one_step_skill']:.0f} % of the "
         f"one-step error of no change, replayed successes found {_share(figures['success_recall'])}, "
-        f"failures taken for successes {_share(figures['hallucinated_success'])}"
+        f"failures taken for successes {_share(figures['hallucinated_success'])}, {heeding(figures)}"
     )
 
 
@@ -122,14 +123,17 @@ def split(policies: Any, share: float) -> tuple[list[int], list[int]]:
 def measure(model: Any, tokens: Any, *, seed: int) -> dict[str, Any]:
     """Return how a world model does on episodes it has not seen."""
     from worldrl.data.segments import SegmentSampler
-    from worldrl.evaluation.fidelity import action_sensitivity, judged_successful, one_step_error
+    from worldrl.evaluation.fidelity import action_verdict, judged_successful, one_step_error
 
     sampler = SegmentSampler(tokens.obs, tokens.acts, tokens.success, history=model.history, seed=seed)
     batches = [(batch.obs, batch.acts) for batch in sampler.epoch(512)]
     error = one_step_error(model, batches, seed=seed)
+    verdict = action_verdict(model, *batches[0], seed=seed)
     figures: dict[str, Any] = {
         "one_step_skill": float(error.skill),
-        "action_sensitivity": float(action_sensitivity(model, *batches[0], seed=seed)),
+        "action_sensitivity": verdict.sensitivity,
+        "action_gain": verdict.gain,
+        "heeds_actions": verdict.passed,
         "success_threshold": model.success_threshold,
         "halt_threshold": model.halt_threshold,
         "episodes": len(tokens),
@@ -139,6 +143,14 @@ def measure(model: Any, tokens: Any, *, seed: int) -> dict[str, Any]:
         judged = judged_successful(model, _replay(tokens.subset(rows), model.history), seed=seed) if rows else None
         figures[name] = None if judged is None else float(judged.double().mean())
     return figures
+
+
+def heeding(figures: dict[str, Any]) -> str:
+    """Say whether the world heeds its actions, and what helps where it does not."""
+    from worldrl.evaluation.fidelity import ActionVerdict
+
+    verdict = ActionVerdict(figures["action_sensitivity"], figures["action_gain"])
+    return str(verdict) if verdict.passed else f"{verdict}; fit longer or collect more random play before you refine"
 
 
 def _share(value: float | None) -> str:

@@ -58,6 +58,7 @@ class WorldModelOptions:
     history: int = option(4, "past observations it looks at")
     steps: int = option(2, "network evaluations a step of imagination")
     size: str = option("small", "name of a size: tiny, small, medium, base")
+    action_code: str = option("two_hot", "form in which actions reach it: two_hot, one_hot, linear, vq")
 
 
 def check_observation(encoder: EncoderOptions, objects: ObjectOptions, pixels: int, *, size: int | None) -> None:
@@ -102,13 +103,17 @@ def check_world_model(options: WorldModelOptions) -> None:
     """Refuse a world model that cannot be built.
 
     Raises:
-        ConfigError: If there is no such size, or it would see no past or take no step.
+        ConfigError: If there is no such size or action code, or it would see no past or take no step.
     """
+    from worldrl.diffusion.actions import ACTION_CODES
     from worldrl.world_model.model import TOKEN_SIZES
 
     check_positive(history=options.history, steps=options.steps)
     if options.size not in TOKEN_SIZES:
         raise ConfigError(f"world_model.size must be one of {', '.join(TOKEN_SIZES)}, got '{options.size}'.")
+    if options.action_code not in ACTION_CODES:
+        known = ", ".join(ACTION_CODES)
+        raise ConfigError(f"world_model.action_code must be one of {known}, got '{options.action_code}'.")
 
 
 def seeds_for(role: str, seed: int, count: int, *, skip: int = 0) -> range:

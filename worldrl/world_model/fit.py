@@ -8,7 +8,6 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from worldrl.data.segments import Batch, SegmentSampler
-from worldrl.diffusion.actions import two_hot
 from worldrl.diffusion.drift import LinearDrift
 from worldrl.errors import NumericsError
 from worldrl.objects import NUMBERS
@@ -60,7 +59,7 @@ def set_scale(model: DiffusionWorldModel, sampler: SegmentSampler, *, floor: flo
     if not isinstance(denoiser.drift, LinearDrift):
         return
     batches = list(sampler.epoch(4096))
-    obs, codes = torch.cat([b.obs for b in batches]), two_hot(torch.cat([b.acts for b in batches]))
+    obs, codes = torch.cat([b.obs for b in batches]), torch.cat([model.action_code(b.acts) for b in batches])
     history, change = obs[:, :-1], obs[:, -1] - obs[:, -2]
     denoiser.moves.copy_(change.abs().amax(dim=0) > 0)
     denoiser.drift.fit(history, codes, change)
@@ -84,7 +83,7 @@ def fit_dynamics(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> float:
-    """Train the denoiser on every episode, random ones included.
+    """Fit the action code, then train the denoiser, on every episode, random ones included.
 
     Each member learns from its own draw of the episodes, so that members differ where episodes are few. The weights
     that are kept are a running average.
@@ -108,6 +107,7 @@ def fit_dynamics(
     """
     rng = torch.Generator().manual_seed(seed)
     sampler = SegmentSampler(tokens.obs, tokens.acts, tokens.success, history=model.history, seed=seed)
+    model.action_code.fit(torch.cat([torch.as_tensor(acts) for acts in tokens.acts]), seed=seed)
     set_scale(model, sampler)
     draws = (torch.rand(len(tokens), model.members, generator=rng) < overlap).float()
     draws[draws.sum(dim=1) == 0] = 1.0
@@ -123,7 +123,7 @@ def fit_dynamics(
         loss = model.denoiser.loss(
             batch.obs[:, -1],
             batch.obs[:, :-1],
-            two_hot(batch.acts),
+            model.action_code(batch.acts),
             member_weight=draws[batch.episode],
             generator=rng,
         )

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from worldrl import checkpoint
-from worldrl.diffusion.actions import BINS, two_hot
+from worldrl.diffusion.actions import ActionCode, make_code
 from worldrl.diffusion.denoiser import Denoiser
 from worldrl.diffusion.drift import LinearDrift
 from worldrl.diffusion.edm import NoiseSchedule
@@ -51,13 +51,14 @@ class DiffusionWorldModel(nn.Module):
         steps: Network evaluations a step of imagination.
         net: Arguments of the backbone: of ``TokenDenoiserNet`` or ``FrameDenoiserNet``.
         schedule: Arguments of ``NoiseSchedule``.
+        action_code: Form in which actions reach the denoiser, a name in ``ACTION_CODES``.
 
     Attributes:
         success_threshold: Probability from which an imagined observation counts as a success; calibrated in fitting.
         halt_threshold: Disagreement from which an imagined episode has left the data; calibrated in fitting.
 
     Raises:
-        ConfigError: If the shape is neither tokens nor frames.
+        ConfigError: If the shape is neither tokens nor frames, or there is no such action code.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class DiffusionWorldModel(nn.Module):
         steps: int = 2,
         net: dict[str, Any] | None = None,
         schedule: dict[str, float] | None = None,
+        action_code: str = "two_hot",
     ) -> None:
         super().__init__()
         self.obs_shape, self.act_dim, self.pipeline, self.history, self.steps = (
@@ -81,12 +83,13 @@ class DiffusionWorldModel(nn.Module):
         )
         self.net_args = dict(sizes(obs_shape)["small"] if net is None else net)
         self.schedule_args = dict(RESIDUAL_SCHEDULE if schedule is None and len(obs_shape) == 2 else schedule or {})
-        backbone, self.members = _backbone(obs_shape, history, act_dim * BINS, self.net_args)
+        self.action_code: ActionCode = make_code(action_code, act_dim)
+        backbone, self.members = _backbone(obs_shape, history, self.action_code.dim, self.net_args)
         ones = torch.ones(obs_shape)
         self.denoiser = Denoiser(
             backbone,
             NoiseSchedule(**self.schedule_args),
-            drift=_drift(obs_shape, history, act_dim * BINS),
+            drift=_drift(obs_shape, history, self.action_code.dim),
             change_scale=ones,
             weight=ones.clone(),
             differences=len(obs_shape) == 2,
@@ -98,7 +101,8 @@ class DiffusionWorldModel(nn.Module):
     def imagine(self, obs: Tensor, acts: Tensor, *, noise: Tensor, choice: Tensor) -> Imagined:
         """Imagine one step; see ``worldrl.types.WorldModel``."""
         member = (choice * self.members).long().clamp_max(self.members - 1)
-        following, apart = self.denoiser.sample(noise, obs, two_hot(acts), member=member, steps=self.steps)
+        codes = self.action_code(acts)
+        following, apart = self.denoiser.sample(noise, obs, codes, member=member, steps=self.steps)
         return Imagined(following, self.success(following).sigmoid(), apart / self.halt_threshold)
 
     def freeze(self) -> "DiffusionWorldModel":
@@ -123,6 +127,7 @@ class DiffusionWorldModel(nn.Module):
             "steps": self.steps,
             "net": self.net_args,
             "schedule": self.schedule_args,
+            "action_code": self.action_code.name,
             "success_threshold": self.success_threshold,
             "halt_threshold": None if self.halt_threshold == float("inf") else self.halt_threshold,
         }

@@ -1,0 +1,40 @@
+"""Fitting says what the world is worth, loudly where it ignores its actions."""
+
+import numpy as np
+import pytest
+import torch
+
+from worldrl.errors import ConfigError
+from worldrl.recipes.fit import heeding, measure
+from worldrl.recipes.parts import WorldModelOptions, check_world_model
+from worldrl.world_model.fit import Tokens, fit_dynamics
+from worldrl.world_model.model import TOKEN_SIZES, DiffusionWorldModel
+
+
+def push(*, deaf: bool) -> Tokens:
+    """Point masses that move by 0.3 times the action; if deaf, the actions are none of theirs."""
+    rng = np.random.default_rng(2)
+    acts, others = rng.uniform(-1, 1, (2, 200, 15, 2)).astype(np.float32)
+    obs = np.zeros((200, 16, 2, 3), np.float32)
+    obs[:, 1:, 0, :2] = 0.3 * np.cumsum(acts, axis=1)
+    success = obs[:, :, 0, 0] > 0.6
+    return Tokens(list(obs), list(others if deaf else acts), list(success), ["policy"] * 200)
+
+
+@pytest.mark.parametrize("deaf", [False, True])
+def test_a_world_that_ignores_its_actions_does_not_pass_silently(deaf: bool) -> None:
+    torch.manual_seed(0)
+    model = DiffusionWorldModel(obs_shape=(2, 3), act_dim=2, history=2, net=TOKEN_SIZES["tiny"])
+    fit_dynamics(model, push(deaf=deaf), steps=20)
+    figures = measure(model.freeze(), push(deaf=False).subset(range(20)), seed=0)
+    line = heeding(figures)
+    assert figures["heeds_actions"] is not deaf
+    assert line.startswith("IT IGNORES ITS ACTIONS, gain must be at least 0.05" if deaf else "action gain ")
+    assert line.endswith("collect more random play before you refine") is deaf
+
+
+def test_an_action_code_that_nobody_made_is_refused() -> None:
+    check_world_model(WorldModelOptions(action_code="vq"))
+    message = "world_model.action_code must be one of two_hot, one_hot, linear, vq, got 'fast'"
+    with pytest.raises(ConfigError, match=message):
+        check_world_model(WorldModelOptions(action_code="fast"))
