@@ -11,6 +11,7 @@ from worldrl.errors import DataError
 from worldrl.evaluation.fidelity import (
     Replay,
     action_sensitivity,
+    action_verdict,
     hallucinated_success,
     judged_successful,
     one_step_error,
@@ -140,6 +141,21 @@ def test_the_true_world_hears_the_action_and_a_deaf_one_does_not() -> None:
     assert action_sensitivity(World(lambda obs, _: obs + 0.3, jitter=0.5), obs, acts) == 0
     half = World(lambda obs, act: walk(obs, act / 2))
     assert action_sensitivity(half, obs, acts) == pytest.approx(action_sensitivity(World(), obs, acts) / 2)
+
+
+@pytest.mark.parametrize(
+    ("step", "gain"),
+    [
+        (walk, 2),  # with another's action it errs by the difference of two, whose variances add up
+        (lambda obs, _: obs + 0.3, 0),
+        (lambda obs, act: walk(obs, act.flip(1)), 0),  # the action of the other dimension says nothing
+        (lambda obs, act: walk(obs, -act), -2),  # with its own action it errs by twice that, a variance of four
+    ],
+)
+def test_only_a_right_answer_to_the_action_counts(step: Callable[[Tensor, Tensor], Tensor], gain: int) -> None:
+    verdict = action_verdict(World(step, jitter=0.5), *record(b=40_000, t=T))
+    assert verdict.gain == pytest.approx(gain, abs=0.04)
+    assert verdict.passed is (gain == 2)
 
 
 def test_no_row_keeps_its_own_action() -> None:
