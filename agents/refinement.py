@@ -14,6 +14,7 @@ from torch import Tensor
 
 from worldrl.agents.policy import GaussianPolicy
 from worldrl.agents.sb3 import Sb3VecEnv
+from worldrl.agents.stopping import Trust
 from worldrl.types import Array
 
 
@@ -21,15 +22,22 @@ from worldrl.types import Array
 class Trial:
     """How a policy does in imagination, from every start once, without exploring.
 
-    ``success`` and ``halted`` are shares of the episodes, ``length`` the mean number of steps of the successful ones,
-    and ``lengths`` and ``wins`` ``(m,)`` say so for every start.
+    ``success`` and ``halted`` are shares of the episodes, ``length`` the mean number of steps of the successful ones
+    (infinite if there are none) and ``agreed`` the share of them that the second classifier confirms; ``lengths`` and
+    ``wins`` ``(m,)`` say so for every start.
     """
 
     success: float
     halted: float
     length: float
+    agreed: float
     wins: Array
     lengths: Array
+
+    @property
+    def count(self) -> int:
+        """Return the number of episodes ``m``."""
+        return len(self.wins)
 
 
 @dataclass(frozen=True)
@@ -55,7 +63,7 @@ def try_out(env: VectorEnv[Any, Any, Any], policy: Any, *, seed: int) -> Trial:
     """
     count = env.num_envs
     obs, _ = env.reset(seed=seed, options={"start": np.arange(count)})
-    wins, halts, over = np.zeros(count, bool), np.zeros(count, bool), np.zeros(count, bool)
+    wins, halts, agreed, over = (np.zeros(count, bool) for _ in range(4))
     lengths = np.zeros(count, np.int64)
     while not over.all():
         acts, _ = policy.predict(obs, deterministic=True)
@@ -65,9 +73,11 @@ def try_out(env: VectorEnv[Any, Any, Any], policy: Any, *, seed: int) -> Trial:
         if fresh.any():
             wins[fresh] = info["final_info"]["success"][fresh]
             halts[fresh] = info["final_info"]["halted"][fresh]
+            agreed[fresh] = info["final_info"]["agreed"][fresh]
         over |= fresh
-    mean = float(lengths[wins].mean()) if wins.any() else float("nan")
-    return Trial(float(wins.mean()), float(halts.mean()), mean, wins, lengths)
+    mean = float(lengths[wins].mean()) if wins.any() else float("inf")
+    confirmed = float(agreed[wins].mean()) if wins.any() else 1.0
+    return Trial(float(wins.mean()), float(halts.mean()), mean, confirmed, wins, lengths)
 
 
 def refine(
@@ -77,6 +87,8 @@ def refine(
     *,
     steps: int,
     anchor: float = 0.05,
+    trust: Trust | None = None,
+    tighten: float = 1.0,
     warm_up: int = 2,
     every: int = 4,
     seed: int = 0,
@@ -91,6 +103,9 @@ def refine(
         trial: Tries a policy out in imagination.
         steps: Imagined steps to learn from.
         anchor: Weight of the divergence from the cloned policy.
+        trust: Says when to stop before ``steps``; None to go on to the end.
+        tighten: By how much the anchor's weight is multiplied whenever a candidate is not believed, and divided again,
+            down to ``anchor``, whenever one is; 1 for a constant anchor.
         warm_up: Updates at the beginning in which only the critic learns.
         every: Updates between candidates.
         seed: Of policy and environment.
@@ -103,11 +118,13 @@ def refine(
     policy.anchor_to(deepcopy(policy))
     policy.share_gates()
     starts = torch.as_tensor(env.reset(seed=seed)[0])
-    keeper = _Keeper(policy, trial, starts, warm_up=warm_up, every=every, progress=progress)
+    keeper = _Keeper(policy, trial, starts, trust or Trust(), warm_up=warm_up, every=every, progress=progress)
+    keeper.anchor, keeper.tighten = anchor, tighten
     settings = PPO_SETTINGS | ppo
     learner = PPO(_given(policy), Sb3VecEnv(env), ent_coef=anchor, seed=seed, device="cpu", verbose=0, **settings)
     learner.learn(steps, callback=keeper)
-    keeper.keep(learner.num_timesteps)
+    if not keeper.is_over:
+        keeper.keep(learner.num_timesteps)
     policy.set_training_mode(False)
     return keeper.candidates
 
@@ -125,6 +142,10 @@ PPO_SETTINGS: dict[str, Any] = {
 """What PPO is given unless told otherwise (our choice; World4RL publishes none of it)."""
 
 
+MAX_ANCHOR = 1.0
+"""Weight to which an anchor tightens at most (our choice)."""
+
+
 class _Keeper(BaseCallback):
     """Lets the actor rest while the critic warms up, and keeps candidates."""
 
@@ -133,13 +154,15 @@ class _Keeper(BaseCallback):
         policy: GaussianPolicy,
         trial: Callable[[Any], Trial],
         starts: Tensor,
+        trust: Trust,
         *,
         warm_up: int,
         every: int,
         progress: Callable[[int, Trial | None], None] | None,
     ) -> None:
         super().__init__()
-        self.actor, self.trial, self.starts = policy, trial, starts
+        self.actor, self.trial, self.starts, self.trust = policy, trial, starts, trust
+        self.anchor, self.tighten, self.is_over = 0.0, 1.0, False
         self.warm_up, self.every, self.report = warm_up, every, progress
         self.candidates: list[Candidate] = []
         self.rollouts = 0
@@ -149,12 +172,20 @@ class _Keeper(BaseCallback):
             parameter.requires_grad_(self.rollouts >= self.warm_up)
         trained = self.rollouts - self.warm_up
         trial = self.keep(self.num_timesteps) if trained % self.every == 0 and trained >= 0 else None
+        if trial is not None and trained > 0:
+            self._heed(trial)
         if self.report is not None:
             self.report(self.num_timesteps, trial)
         self.rollouts += 1
 
     def _on_step(self) -> bool:
-        return True
+        return not self.is_over
+
+    def _heed(self, trial: Trial) -> None:
+        """Tighten or loosen the anchor, and see whether to stop."""
+        factor = 1.0 / self.tighten if self.trust.holds(trial) else self.tighten
+        self.model.ent_coef = float(np.clip(self.model.ent_coef * factor, self.anchor, MAX_ANCHOR))  # type: ignore[attr-defined]
+        self.is_over = self.trust.is_over(self.candidates)
 
     def keep(self, steps: int) -> Trial:
         """Keep the policy as it is now, and how it does in imagination."""
@@ -175,15 +206,3 @@ def _given(policy: GaussianPolicy) -> Any:
         return policy
 
     return build
-
-
-def choose(candidates: list[Candidate]) -> Candidate:
-    """Choose what to keep, by imagination alone.
-
-    The best in imagination; of several within one standard error of it, the one that strayed least from the cloned
-    policy, because imagined success goes on rising when real success falls.
-    """
-    best = max(candidate.trial.success for candidate in candidates)
-    count = len(candidates[0].trial.wins)
-    margin = (best * (1 - best) / count) ** 0.5
-    return next(c for c in sorted(candidates, key=lambda c: c.divergence) if c.trial.success >= best - margin)

@@ -14,6 +14,7 @@ from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
 from worldrl.envs import imagined_inputs as inputs
+from worldrl.envs.guards import Guards
 from worldrl.envs.imagined_inputs import Decode
 from worldrl.envs.streams import Rows, Streams, seed_sequences
 from worldrl.types import Array, Starts, WorldModel
@@ -23,14 +24,14 @@ class ImaginedVectorEnv(VectorEnv[Any, Any, Any]):
     """Step a world model instead of a simulator.
 
     An episode starts from a recorded history. Reward is 1 where the model sees success, which terminates; else 0.
-    Where the ensemble disagrees by more than 1 the episode has left the data and halts: it terminates with reward 0,
-    and a halt is never a success. ``horizon`` steps truncate. Autoreset modes, masks, ``final_obs`` and ``final_info``
+    Where a guard says that the episode has left the data, it halts: it terminates with reward 0, and a halt is never a
+    success. ``horizon`` steps truncate. Autoreset modes, masks, ``final_obs`` and ``final_info``
     are those of gymnasium's ``SyncVectorEnv``. Chance has one stream per environment: what happens in one depends
     neither on how many there are nor on what the others do.
 
     Observations ``(n, *o)`` float32, actions ``(n, a)`` in ``[-1, 1]``. ``info`` of a step holds, ``(n,)`` each:
-    ``success``, ``halted``, ``disagreement`` and ``success_probability`` of the step taken; the mask ``_success`` (and
-    so on) is False where the row now shows a new episode, as in gymnasium. A reset has no info.
+    ``success``, ``halted``, ``agreed``, ``disagreement``, ``departure``, ``success_probability``; the mask ``_success``
+    (and so on) is False where the row now shows a new episode, as in gymnasium. A reset has no info.
 
     Args:
         model: The world model, on ``device``; it is only read.
@@ -38,7 +39,7 @@ class ImaginedVectorEnv(VectorEnv[Any, Any, Any]):
         num_envs: Number of parallel episodes ``n``.
         horizon: Steps until an episode is truncated.
         observation_space: Of one environment; unbounded if None.
-        halt: Whether disagreement ends an episode.
+        guards: Which witnesses are listened to; ``Guards()`` if None.
         autoreset_mode: When an ended episode starts anew; gymnasium's three.
         decode: Draws observations; needed for rendering.
         device: Where the model is.
@@ -65,7 +66,7 @@ class ImaginedVectorEnv(VectorEnv[Any, Any, Any]):
         num_envs: int,
         horizon: int,
         observation_space: Box | None = None,
-        halt: bool = True,
+        guards: Guards | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
         decode: Decode | None = None,
         device: str | torch.device = "cpu",
@@ -75,7 +76,7 @@ class ImaginedVectorEnv(VectorEnv[Any, Any, Any]):
         inputs.check_counts(num_envs=num_envs, horizon=horizon)
         inputs.check_render(render_mode, decode)
         inputs.check_starts(starts, model)
-        self.model, self.starts, self.halt, self.horizon = model, starts, halt, horizon
+        self.model, self.starts, self.guards, self.horizon = model, starts, guards or Guards(), horizon
         self.device, self.tensors, self.decode, self.render_mode = (
             inputs.as_device(device),
             tensors,
@@ -140,14 +141,14 @@ class ImaginedVectorEnv(VectorEnv[Any, Any, Any]):
         act = inputs.as_actions(actions, (self.num_envs, self.model.act_dim), self.device)
         waiting = self._ended.copy()  # ended episodes are still here in NEXT_STEP only
         rows = np.flatnonzero(~waiting)
-        facts = _judge(self._imagine(rows, act), ~waiting, halt=self.halt, threshold=self.model.success_threshold)
+        facts = self.guards.judge(self._imagine(rows, act), ~waiting, threshold=self.model.success_threshold)
         self._restart(np.flatnonzero(waiting))
-        end = facts["success"] | facts["halted"]
+        end = (facts["success"] & self.guards.mask) | facts["halted"]
         trunc = ~end & (self._ages >= self.horizon)
         self._ended = end | trunc
         ends_now = self.autoreset_mode is AutoresetMode.SAME_STEP and self._ended.any()
         info = self._finish(facts) if ends_now else _masked(facts, ~waiting)
-        rew = facts["success"].astype(np.float64)
+        rew = self.guards.reward(facts)
         return self._observe(), self._send(rew), self._send(end), self._send(trunc), self._send(info)
 
     def render(self) -> tuple[npt.NDArray[np.uint8], ...] | None:
@@ -158,8 +159,8 @@ class ImaginedVectorEnv(VectorEnv[Any, Any, Any]):
         return tuple(self.decode(self._obs[:, -1].clone()))
 
     def _imagine(self, rows: Rows, act: Tensor) -> Array:
-        """Advance ``rows`` by one step; return success and disagreement ``(2, n)``, zero elsewhere."""
-        figures: Array = np.zeros((2, self.num_envs), dtype=np.float32)
+        """Advance ``rows`` by one step; return what the model says of it ``(4, n)``, zero elsewhere."""
+        figures: Array = np.zeros((4, self.num_envs), dtype=np.float32)
         if len(rows) == 0:
             return figures
         index = slice(None) if len(rows) == self.num_envs else torch.from_numpy(rows).to(self.device)
@@ -238,7 +239,7 @@ class ImaginedEnv(gym.Env[Array, Array]):
         *,
         horizon: int,
         observation_space: Box | None = None,
-        halt: bool = True,
+        guards: Guards | None = None,
         decode: Decode | None = None,
         device: str | torch.device = "cpu",
         render_mode: str | None = None,
@@ -249,7 +250,7 @@ class ImaginedEnv(gym.Env[Array, Array]):
             num_envs=1,
             horizon=horizon,
             observation_space=observation_space,
-            halt=halt,
+            guards=guards,
             autoreset_mode=AutoresetMode.DISABLED,
             decode=decode,
             device=device,
@@ -285,15 +286,3 @@ class ImaginedEnv(gym.Env[Array, Array]):
 def _masked(facts: Mapping[str, Any], mask: npt.NDArray[np.bool_]) -> dict[str, Any]:
     """Put gymnasium's mask ``_name`` beside every fact ``name``."""
     return {key: value for name, fact in facts.items() for key, value in ((name, fact), (f"_{name}", mask.copy()))}
-
-
-def _judge(figures: Array, stepped: npt.NDArray[np.bool_], *, halt: bool, threshold: float) -> dict[str, Array]:
-    """Return the facts ``(n,)`` of a step, zero where none was taken."""
-    success, disagreement = figures
-    halted = (disagreement > 1.0) & halt
-    return {
-        "success": (success >= threshold) & ~halted & stepped,
-        "halted": halted,
-        "disagreement": disagreement,
-        "success_probability": success,
-    }

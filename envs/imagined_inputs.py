@@ -156,7 +156,9 @@ def as_device(device: str | torch.device) -> torch.device:
 
 
 def check_imagined(out: Imagined, *, rows: npt.NDArray[np.intp], ages: Array, obs_shape: tuple[int, ...]) -> Array:
-    """Return success and disagreement ``(2, b)`` as one array once everything has its shape and is finite.
+    """Return success, disagreement, agreement and departure ``(4, b)`` once everything has its shape and is finite.
+
+    Where the model has no second classifier it agrees with itself; where it measures no support it never departs.
 
     Args:
         out: What the model imagined of ``b`` environments.
@@ -169,16 +171,21 @@ def check_imagined(out: Imagined, *, rows: npt.NDArray[np.intp], ages: Array, ob
         NumericsError: If a value is not finite.
     """
     b = len(rows)
-    for name, shape in (("obs", (b, *obs_shape)), ("success", (b,)), ("disagreement", (b,))):
-        if tuple(getattr(out, name).shape) != shape:
-            raise ValueError(f"imagined {name} must be {shape}, got {tuple(getattr(out, name).shape)}.")
+    agreed = torch.ones_like(out.success) if out.agreed is None else out.agreed
+    departure = torch.zeros_like(out.success) if out.departure is None else out.departure
+    if tuple(out.obs.shape) != (b, *obs_shape):
+        raise ValueError(f"imagined obs must be {(b, *obs_shape)}, got {tuple(out.obs.shape)}.")
+    figures = {"success": out.success, "disagreement": out.disagreement, "agreed": agreed, "departure": departure}
+    for name, figure in figures.items():
+        if tuple(figure.shape) != (b,):
+            raise ValueError(f"imagined {name} must be {(b,)}, got {tuple(figure.shape)}.")
     finite = rearrange(out.obs.isfinite(), "b ... -> b (...)").all(dim=1)
-    packed: Array = torch.stack([out.success.float(), out.disagreement.float(), finite.float()]).cpu().numpy()
-    good = np.isfinite(packed).all(axis=0) & (packed[2] == 1.0)
+    packed: Array = torch.stack([*(figure.float() for figure in figures.values()), finite.float()]).cpu().numpy()
+    good = np.isfinite(packed).all(axis=0) & (packed[-1] == 1.0)
     if not good.all():
         i = rows[int(np.argmin(good))]
         raise NumericsError(
             f"what the world model imagines must be finite, got nan or inf for env {i} at step {ages[i] + 1} of its "
             "episode: shorten the horizon, or fit the model longer."
         )
-    return packed[:2]
+    return packed[:-1]

@@ -36,7 +36,7 @@ class MetaWorldEnv(gym.Env[Any, Array]):
     Action ``(4,)`` in ``[-1, 1]``: how far the hand's handle moves along x, y, z (one is 1 cm a repetition), and the
     effort of the gripper (-1 opens, 1 closes).
     Reward: Meta-World's dense reward after the last repetition, brought to ``[0, 1]``; one when solved. Success
-    terminates, within the decision; ``max_steps`` decisions truncate.
+    terminates, within the decision, unless told not to; ``max_steps`` decisions truncate.
     ``info["success"]``: whether the task is solved.
 
     Args:
@@ -46,6 +46,9 @@ class MetaWorldEnv(gym.Env[Any, Array]):
         camera: Name of a camera of the model.
         action_repeat: Meta-World steps of 12.5 ms a decision.
         max_steps: Decisions until the episode is truncated.
+        terminate: Whether success ends the episode. Where it does, recorded data end at the very border of success, and
+            neither dynamics nor classifier learn what lies behind it.
+        drawing: Whether images are drawn; otherwise they are black, and physics (and labels) cost a third.
 
     Raises:
         ConfigError: If metaworld is not installed, the task or the camera is unknown, or a number is out of range.
@@ -64,17 +67,19 @@ class MetaWorldEnv(gym.Env[Any, Array]):
         camera: str = "corner2",
         action_repeat: int = 3,
         max_steps: int = 50,
+        terminate: bool = True,
+        drawing: bool = True,
     ) -> None:
         if size < 8 or action_repeat < 1 or max_steps < 1:
             raise ConfigError(
                 "size must be at least 8, action_repeat and max_steps at least 1, "
                 f"got {size}, {action_repeat} and {max_steps}."
             )
-        self.drawing = True
+        self.drawing = drawing
         self.sawyer = _build(task)
         self.model, self.data = self.sawyer.model, self.sawyer.data
         self.task, self.render_mode, self.size = task, render_mode, size
-        self.action_repeat, self.max_steps = action_repeat, max_steps
+        self.action_repeat, self.max_steps, self.terminate = action_repeat, max_steps, terminate
         self.observation_space = spaces.Dict(
             {"image": spaces.Box(0, 255, (size, size, 3), np.uint8), "proprio": spaces.Box(-2.0, 2.0, (4,), np.float32)}
         )
@@ -110,14 +115,15 @@ class MetaWorldEnv(gym.Env[Any, Array]):
         for _ in range(self.action_repeat):
             self._vector, reward, _, _, details = self.sawyer.step(act)
             solved = bool(details["success"])
-            if solved:
+            if solved and self.terminate:
                 break
         self._age += 1
         unstable = bool(self.data.warning.number.sum() > warnings)
         solved = solved and not unstable
         info = {"success": solved} | ({"mujoco_warning": True} if unstable else {})
-        truncated = not solved and (unstable or self._age >= self.max_steps)
-        return self._observe(), 1.0 if solved else float(np.clip(reward / 10.0, 0.0, 1.0)), solved, truncated, info
+        end = solved and self.terminate
+        trunc = not end and (unstable or self._age >= self.max_steps)
+        return self._observe(), 1.0 if solved else float(np.clip(reward / 10.0, 0.0, 1.0)), end, trunc, info
 
     def render(self) -> npt.NDArray[np.uint8] | None:
         """Return the view ``(size, size, 3)`` uint8."""

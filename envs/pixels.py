@@ -45,6 +45,7 @@ class PixelEnv(gym.Env[Any, Array]):
         success: Says of the unwrapped environment whether the task is solved.
         objects: Names of the labelled objects to the names of the bodies whose geoms carry the label.
         max_steps: Decisions until the episode is truncated; None takes the registered time limit.
+        drawing: Whether images are drawn; otherwise they are black.
 
     Raises:
         ConfigError: If the environment has no MuJoCo model or carries wrappers, or an option cannot be used with it.
@@ -63,9 +64,10 @@ class PixelEnv(gym.Env[Any, Array]):
         success: Callable[[Any], bool] | None = None,
         objects: Mapping[str, str | Sequence[str]] | None = None,
         max_steps: int | None = None,
+        drawing: bool = True,
     ) -> None:
         env = gym.make(env) if isinstance(env, str) else env
-        self.drawing = True
+        self.drawing = drawing
         self.mujoco_env = _bare(env)
         self.model, self.data = self.mujoco_env.model, self.mujoco_env.data
         registered = env.spec.max_episode_steps if env.spec else None

@@ -47,6 +47,7 @@ class TabletopEnv(gym.Env[Any, Array]):
         size: Height and width of a frame in pixels.
         max_steps: Decisions until the episode is truncated.
         variation: Factors that every reset draws anew: ``colour``, ``light``, ``camera``, ``table``.
+        drawing: Whether images are drawn; otherwise they are black.
 
     Raises:
         ConfigError: If a factor of variation is unknown or a number is out of range.
@@ -66,13 +67,14 @@ class TabletopEnv(gym.Env[Any, Array]):
         size: int = 98,
         max_steps: int = 50,
         variation: tuple[str, ...] | list[str] = (),
+        drawing: bool = True,
     ) -> None:
         unknown = set(variation) - set(FACTORS)
         if unknown:
             raise ConfigError(f"variation must be among {', '.join(FACTORS)}, got {', '.join(sorted(unknown))}.")
         if size < 8 or max_steps < 1:
             raise ConfigError(f"size must be at least 8 and max_steps at least 1, got {size} and {max_steps}.")
-        self.drawing = True
+        self.drawing = drawing
         self.model = copy.copy(_compiled(self.scene))
         self.data = mujoco.MjData(self.model)
         self.objects = ("fingers", *self.bodies)

@@ -62,7 +62,7 @@ class ObservationPipeline:
     ) -> None:
         self.masks, self.objects, self.proprio, self.encoder = masks, objects, proprio, encoder
         self._tensors = dict(tensors)
-        self.shape = (len(objects) + 1, self._tensors["mean"].shape[-1])
+        self.shape = (self._tensors["mean"].shape[0], self._tensors["mean"].shape[1])
         self.space = spaces.Box(-CLIP, CLIP, self.shape, np.float32)
         self.hash = self._hash()
 
@@ -78,6 +78,7 @@ class ObservationPipeline:
         encoder: FrozenEncoder | None,
         components: int = 32,
         groups: int = 8,
+        slots: int = 0,
         seed: int = 0,
     ) -> "ObservationPipeline":
         """Fit prototypes (without masks), PCA and standardisation.
@@ -91,6 +92,8 @@ class ObservationPipeline:
             encoder: Frozen encoder, or None for geometry alone.
             components: Numbers an object that say what it looks like.
             groups: Number of prototypes where there are no masks.
+            slots: Object tokens at least; those beyond the objects stay zero, so that tasks with fewer objects have
+                observations of the same shape as others.
             seed: Of the prototypes.
 
         Raises:
@@ -114,7 +117,8 @@ class ObservationPipeline:
             tensors |= {"pca_mean": torch.zeros(encoder.width), "pca": torch.eye(encoder.width)}
         width = len(NUMBERS) + (encoder.width if encoder is not None else 0)
         width = max(width, proprio.shape[1])
-        tensors |= {"mean": torch.zeros(len(objects) + 1, width), "std": torch.ones(len(objects) + 1, width)}
+        tokens_in_all = max(len(objects), slots) + 1
+        tensors |= {"mean": torch.zeros(tokens_in_all, width), "std": torch.ones(tokens_in_all, width)}
         if not np.isfinite(proprio).all():
             raise DataError("proprio must be finite, got NaN or infinity: check the recorded episodes.")
         raw = cls(masks=masks, objects=objects, proprio=proprio.shape[1], encoder=encoder, tensors=tensors)
@@ -227,6 +231,7 @@ class ObservationPipeline:
             masks = Prototypes(**{name: self._tensors[name] for name in PROTOTYPES})(features)
         else:
             masks = soften(torch.from_numpy(np.array(labels)), len(self.objects))
+        masks = pad(masks, (0, 0, 0, 0, 0, self.shape[0] - 1 - masks.shape[1]))
         tokens = describe(masks)
         if features is not None:
             seen = tokens[..., NUMBERS.index("visible"), None]

@@ -85,12 +85,15 @@ class Imagined:
 
     ``obs`` ``(b, *o)`` the next observation; ``success`` ``(b,)`` the probability that it is a success;
     ``disagreement`` ``(b,)`` how far the ensemble is apart, in units of the halting threshold: above 1 it has left the
-    data.
+    data. From models that have witnesses, also ``agreed`` ``(b,)``, 1 where a second classifier calls it a success too
+    and 0 where not, and ``departure`` ``(b,)``, how far it is from anything recorded, in units of its own threshold.
     """
 
     obs: Tensor
     success: Tensor
     disagreement: Tensor
+    agreed: Tensor | None = None
+    departure: Tensor | None = None
 
 
 @runtime_checkable

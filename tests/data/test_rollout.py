@@ -46,7 +46,7 @@ def test_an_outcome_sums_up_an_episode(env):
 
 def test_an_episode_stops_at_its_first_success_unless_told_otherwise(env):
     (short,) = roll_out([env], seek, seeds=[4], record=True)
-    (long,) = roll_out([env], seek, seeds=[4], record=True, stop_on_success=False)
+    (long,) = roll_out([env], seek, seeds=[4], record=True, beyond=1000)
     assert short.success.tolist() == [False] * len(short) + [True]
     assert (short.end, short.trunc) == (False, False)
     assert len(long) == MAX_STEPS and long.trunc and long.success.any()

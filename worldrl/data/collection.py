@@ -32,7 +32,7 @@ class _Work:
     policy: str
     env_id: str
     env_kwargs: dict[str, Any]
-    stop_on_success: bool
+    beyond: int
     shards: list[tuple[int, list[int]]]
 
 
@@ -46,7 +46,7 @@ def collect(
     workers: int,
     env_id: str,
     env_kwargs: Mapping[str, Any],
-    stop_on_success: bool = True,
+    beyond: int = 0,
     episodes_per_shard: int = 25,
     timeout_s: float = 600.0,
     progress: Callable[[int, int], None] | None = None,
@@ -62,7 +62,7 @@ def collect(
         workers: Processes; 1 records in this one.
         env_id: The environment's gymnasium id, for the manifest.
         env_kwargs: Its keyword arguments, for the manifest.
-        stop_on_success: Whether an episode ends at its first success.
+        beyond: Decisions that an episode goes on after its first success, if the environment does not end it there.
         episodes_per_shard: At most so many episodes are lost with a killed process.
         timeout_s: The longest silence of all workers, in seconds, that is not taken for a hang.
         progress: Called with the number of finished episodes and of all.
@@ -78,7 +78,7 @@ def collect(
     for name, value in {"seeds": len(seeds), "workers": workers, "episodes_per_shard": episodes_per_shard}.items():
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}.")
-    about = (make_env, make_actor, policy, env_id, plain(env_kwargs), stop_on_success)
+    about = (make_env, make_actor, policy, env_id, plain(env_kwargs), beyond)
     size = min(episodes_per_shard, -(-len(seeds) // workers))
     parts = [[int(seed) for seed in seeds[i : i + size]] for i in range(0, len(seeds), size)]
     folder, report = Path(folder), _Progress(len(seeds), progress)
@@ -150,7 +150,7 @@ def _fill(
         seeds=seeds,
         record=True,
         policy=work.policy,
-        stop_on_success=work.stop_on_success,
+        beyond=work.beyond,
         on_episode=keep,
     )
 

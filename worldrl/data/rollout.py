@@ -52,7 +52,7 @@ def roll_out(
     seeds: Sequence[int],
     record: Literal[True],
     policy: str = ...,
-    stop_on_success: bool = ...,
+    beyond: int = ...,
     on_episode: Callable[[Any], None] | None = ...,
     progress: Callable[[int, int], None] | None = ...,
 ) -> list[Episode]: ...
@@ -66,7 +66,7 @@ def roll_out(
     seeds: Sequence[int],
     record: Literal[False],
     policy: str = ...,
-    stop_on_success: bool = ...,
+    beyond: int = ...,
     on_episode: Callable[[Any], None] | None = ...,
     progress: Callable[[int, int], None] | None = ...,
 ) -> list[Outcome]: ...
@@ -79,7 +79,7 @@ def roll_out(
     seeds: Sequence[int],
     record: bool,
     policy: str = "policy",
-    stop_on_success: bool = True,
+    beyond: int = 0,
     on_episode: Callable[[Any], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Episode] | list[Outcome]:
@@ -92,7 +92,7 @@ def roll_out(
         seeds: One episode each; the results are in this order.
         record: Whether to keep whole episodes, with labels and simulator states, rather than outcomes.
         policy: The name recorded for whoever acts.
-        stop_on_success: Whether an episode ends at its first success, as well as when it terminates or is truncated.
+        beyond: Decisions that an episode goes on after its first success, if the environment does not end it there.
         on_episode: Called with each result as it is finished.
         progress: Called with the number of finished episodes and of all.
 
@@ -104,7 +104,7 @@ def roll_out(
     if not envs:
         raise ValueError("envs must hold at least 1 environment, got 0.")
     results: dict[int, Any] = {}
-    for run in _finished(envs, act if isinstance(act, Actor) else _Function(act), seeds, record, stop_on_success):
+    for run in _finished(envs, act if isinstance(act, Actor) else _Function(act), seeds, record, beyond):
         results[run.index] = result = run.episode(policy) if record else run.outcome()
         if on_episode is not None:
             on_episode(result)
@@ -114,7 +114,7 @@ def roll_out(
 
 
 def _finished(
-    envs: Sequence[AnyEnv], actor: Actor, seeds: Sequence[int], record: bool, stop_on_success: bool
+    envs: Sequence[AnyEnv], actor: Actor, seeds: Sequence[int], record: bool, beyond: int
 ) -> "Iterator[_Run]":
     """Yield the runs of all seeds as they finish; a slot that becomes free takes the next seed."""
     waiting = list(enumerate(seeds))[::-1]
@@ -126,7 +126,7 @@ def _finished(
             running.append(_Run(envs[slot], slot, *waiting.pop(), record=record))
             actor.begin(slot, envs[slot], running[-1].seed)
         for run, act in zip(running, _ask(actor, running), strict=True):
-            run.step(act, stop_on_success=stop_on_success)
+            run.step(act, beyond=beyond)
         for run in [run for run in running if run.is_over]:
             yield run
             running.remove(run)
@@ -160,7 +160,7 @@ class _Run:
             self.fields = {name: np.array(array) for name, array in self.sim.fields().items()}
             self.params = dict(self.sim.params())
 
-    def step(self, act: Array, *, stop_on_success: bool) -> None:
+    def step(self, act: Array, *, beyond: int) -> None:
         """Take one action."""
         self.obs, reward, end, trunc, info = self.env.step(act)
         rew = float(reward)
@@ -170,7 +170,8 @@ class _Run:
         self.rews.append(rew)
         self.end, self.trunc = bool(end), bool(trunc)
         self._see(info)
-        self.is_over = self.end or self.trunc or (stop_on_success and self.success[-1])
+        past = len(self.success) - 1 - self.success.index(True) if True in self.success else -1
+        self.is_over = self.end or self.trunc or past >= beyond
 
     def outcome(self) -> Outcome:
         """Return how it went."""

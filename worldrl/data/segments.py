@@ -113,7 +113,7 @@ class SegmentSampler:
             yield self._batch(episodes, index - self._first_act[episodes])
 
     def starts(self, *, first_only: bool = True, stride: int = 1) -> Starts:
-        """Return histories from which to imagine: at the start of every episode, or within it too.
+        """Return histories from which to imagine: at the start of every episode, or within it too, but not in success.
 
         Args:
             first_only: Whether to take only the first observation of each episode (its history is all padding).
@@ -128,6 +128,8 @@ class SegmentSampler:
         counts = np.ones_like(self._lengths) if first_only else -(-self._lengths // stride)
         episodes = np.repeat(np.arange(len(counts)), counts)
         steps = stride * (np.arange(len(episodes)) - np.repeat(np.cumsum(counts) - counts, counts))
+        unsolved = first_only | ~self._success[self._first_success[episodes] + steps]
+        episodes, steps = episodes[unsolved], steps[unsolved]
         local, acts, _ = self._window(episodes, steps)
         return Starts(torch.from_numpy(self._rows.take(episodes, local)), torch.from_numpy(acts[:, :-1].copy()))
 

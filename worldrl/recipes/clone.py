@@ -63,6 +63,7 @@ def run(config: Config) -> None:
         need(config.observation, "observation pipeline"), Path(config.features) if config.features else None
     ) as pipeline:
         tokens = tokens_of(dataset.subset(good), pipeline)
+        until = [int(np.argmax(success)) for success in tokens.success]  # what comes after is holding still
         torch.manual_seed(config.seed)
         policy = make_policy(
             pipeline.shape,
@@ -73,8 +74,8 @@ def run(config: Config) -> None:
         with curve("clone", config.tensorboard) as progress:
             loss = clone(
                 policy,
-                torch.as_tensor(np.concatenate([obs[:-1] for obs in tokens.obs])),
-                torch.as_tensor(np.concatenate(tokens.acts)),
+                torch.as_tensor(np.concatenate([obs[:end] for obs, end in zip(tokens.obs, until, strict=True)])),
+                torch.as_tensor(np.concatenate([acts[:end] for acts, end in zip(tokens.acts, until, strict=True)])),
                 steps=config.steps,
                 batch_size=config.batch_size,
                 lr=config.lr,

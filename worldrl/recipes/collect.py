@@ -38,6 +38,7 @@ class Config:
     noise: float = option(0.3, "standard deviation of the noisy expert's noise")
     explore: bool = option(True, "whether a policy samples its actions rather than taking the mean")
     episodes: int = option(50, "episodes to record")
+    beyond: int = option(0, "decisions to go on after the first success, where the environment has terminate=false")
     seed: int = option(0, "of the run; episode seeds follow from it and from who acts")
     workers: int = option(1, "processes, for experts and random play")
     slots: int = option(16, "environments stepped and encoded together, for a policy")
@@ -46,6 +47,8 @@ class Config:
     def check(self) -> None:
         """Refuse options out of range."""
         check_positive(episodes=self.episodes, workers=self.workers, slots=self.slots)
+        if self.beyond < 0:
+            raise ConfigError(f"beyond must be 0 or more, got {self.beyond}.")
         check_env_id(self.env.id)
         if self.policy not in SCRIPTED and not self.observation:
             raise ConfigError(f"policy '{self.policy}' needs observation=FOLDER; scripted ones are {SCRIPTED}.")
@@ -77,6 +80,7 @@ def _scripted(config: Config) -> Any:
         partial(actor_for, config.policy, config.noise),
         policy=config.policy,
         seeds=seeds_for(config.policy, config.seed, config.episodes),
+        beyond=config.beyond,
         workers=config.workers,
         env_id=config.env.id,
         env_kwargs=dict(config.env.kwargs),
@@ -101,6 +105,8 @@ def _policy(config: Config) -> Any:
         with DatasetWriter(
             Path(config.out), env_id=config.env.id, env_kwargs=dict(config.env.kwargs), objects=objects
         ) as writer:
-            for episode in roll_out(envs, actor, seeds=seeds, record=True, policy="policy", progress=bar("collect")):
+            for episode in roll_out(
+                envs, actor, seeds=seeds, record=True, policy="policy", beyond=config.beyond, progress=bar("collect")
+            ):
                 writer.add(episode)
     return Dataset(Path(config.out))

@@ -80,6 +80,7 @@ def _fit(config: Config, dataset: Any, cache: Path | None) -> Any:
             encoder=encoder,
             components=config.objects.components,
             groups=config.objects.groups,
+            slots=config.objects.slots,
             seed=config.seed,
         )
 

@@ -18,6 +18,7 @@ from worldrl.recipes.parts import (
     option,
     pipeline_at,
     say,
+    tasks_at,
     tokens_of,
     use_threads,
 )
@@ -27,13 +28,17 @@ from worldrl.recipes.parts import (
 class Config:
     """Options of ``worldrl fit``."""
 
-    episodes: str = option(MISSING, "folder of the data set")
-    observation: str = option(MISSING, "folder of the observation pipeline")
-    out: str = option(MISSING, "folder of the world")
+    episodes: str = option(MISSING, "folder of a data set, or of one data set a task: one network then learns them all")
+    observation: str = option(MISSING, "folder of the observation pipeline, or of one a task, named like the data sets")
+    out: str = option(MISSING, "folder of the world, or of one a task")
     features: str = option("", "folder of the feature cache; empty for none")
     world_model: WorldModelOptions = field(default_factory=WorldModelOptions)
     steps: int = option(1800, "gradient steps of the dynamics")
     success_steps: int = option(2500, "gradient steps of the success classifier")
+    price: float = option(0.03, "what an object costs that the success classifier looks at")
+    audit: bool = option(
+        False, "fit a second success classifier: each of the two then learns from half of the episodes"
+    )
     decoder_steps: int = option(600, "gradient steps of the decoder of tokens; 0 for none")
     batch_size: int = option(256, "transitions a step")
     lr: float = option(2e-3, "highest learning rate")
@@ -51,63 +56,122 @@ class Config:
         check_world_model(self.world_model)
 
 
+@dataclass(frozen=True)
+class _Task:
+    """One task's data as fitting needs it; ``places`` is what its decoder is told, None for frames."""
+
+    name: str
+    dataset: Any
+    tokens: Any
+    train: list[int]
+    held: list[int]
+    shape: tuple[int, ...]
+    pipeline: str
+    places: Any
+
+
 def run(config: Config) -> None:
-    """Fit, calibrate, save, and say how well the world model predicts episodes it has not seen."""
+    """Fit, calibrate, save, and say how well each task's world predicts episodes it has not seen."""
+    from worldrl.world_model.fit import fit_dynamics
+
+    use_threads(config.threads)
+    tasks = [_load(config, name, folder) for name, folder in tasks_at(need(config.episodes, "data set")).items()]
+    if len({(task.shape, task.tokens.acts[0].shape[1]) for task in tasks}) > 1:
+        found = ", ".join(f"{task.name} {task.shape}" for task in tasks)
+        raise ConfigError(f"observations of all tasks must have one shape, got {found}: encode them with slots=.")
+    models = [_model(config, task, index, len(tasks)) for index, task in enumerate(tasks)]
+    with curve("fit dynamics", config.tensorboard) as progress:
+        fit_dynamics(
+            models, [task.tokens.subset(task.train) for task in tasks], steps=config.steps,
+            batch_size=config.batch_size, lr=config.lr, seed=config.seed, progress=progress,
+        )  # fmt: skip
+    for task, model in zip(tasks, models, strict=True):
+        _judge(config, task, model)
+        _save(config, task, model)
+
+
+def _load(config: Config, name: str, folder: Path) -> _Task:
+    """Observe the episodes of one task."""
+    from worldrl.data.dataset import Dataset
+
+    dataset = Dataset(folder)
+    cache = Path(config.features) if config.features else None
+    with pipeline_at(need(str(Path(config.observation) / name), "observation pipeline"), cache) as pipeline:
+        tokens = tokens_of(dataset, pipeline)
+        places = pipeline.places() if len(pipeline.shape) == 2 else None
+        train, held = split(tokens.policies, config.held_out)
+        return _Task(name, dataset, tokens, train, held, pipeline.shape, pipeline.hash, places)
+
+
+def _model(config: Config, task: _Task, index: int, count: int) -> Any:
+    """Make the untrained world model of one task; the network of the first is that of all."""
+    import torch
+
+    from worldrl.world_model.model import DiffusionWorldModel, sizes
+
+    torch.manual_seed(config.seed)
+    return DiffusionWorldModel(
+        obs_shape=task.shape,
+        act_dim=task.tokens.acts[0].shape[1],
+        pipeline=task.pipeline,
+        history=config.world_model.history,
+        steps=config.world_model.steps,
+        net=sizes(task.shape)[config.world_model.size],
+        action_code=config.world_model.action_code,
+        tasks=count,
+        task=index,
+    )
+
+
+def _judge(config: Config, task: _Task, model: Any) -> None:
+    """Fit what judges imagined observations of a task, and calibrate it on episodes held out."""
+    import torch
+
+    from worldrl.world_model.judges import calibrate, fit_success
+
+    seen = task.tokens.subset(task.train)
+    halves = [seen.subset(range(i, len(seen), 2)) for i in range(2)] if config.audit else [seen, None]
+    for part, head, label in zip(halves, (model.success, model.audit), ("success", "audit"), strict=True):
+        if part is None:
+            head.load_state_dict(model.success.state_dict())
+            continue
+        with curve(f"fit {label}", config.tensorboard) as progress:
+            fit_success(
+                model, part, head=head, steps=config.success_steps, price=config.price, seed=config.seed,
+                progress=progress,
+            )  # fmt: skip
+    model.support.fit(torch.cat([torch.as_tensor(obs) for obs in seen.obs]), seed=config.seed)
+    calibrate(model, task.tokens.subset(task.held), seed=config.seed)
+    model.freeze()
+
+
+def _save(config: Config, task: _Task, model: Any) -> None:
+    """Save the world of one task and say how good it is."""
     import torch
 
     from worldrl import checkpoint
-    from worldrl.data.dataset import Dataset
     from worldrl.data.segments import SegmentSampler
     from worldrl.types import Starts
-    from worldrl.world_model.fit import calibrate, fit_dynamics, fit_success
-    from worldrl.world_model.model import DiffusionWorldModel, sizes
     from worldrl.world_model.world import World
 
-    use_threads(config.threads)
-    dataset = Dataset(need(config.episodes, "data set"))
-    cache = Path(config.features) if config.features else None
-    with pipeline_at(need(config.observation, "observation pipeline"), cache) as pipeline:
-        tokens = tokens_of(dataset, pipeline)
-        places = pipeline.places() if len(pipeline.shape) == 2 else None
-    train, held = split(tokens.policies, config.held_out)
-    seen, unseen = tokens.subset(train), tokens.subset(held)
-    torch.manual_seed(config.seed)
-    model = DiffusionWorldModel(
-        obs_shape=pipeline.shape,
-        act_dim=tokens.acts[0].shape[1],
-        pipeline=pipeline.hash,
-        history=config.world_model.history,
-        steps=config.world_model.steps,
-        net=sizes(pipeline.shape)[config.world_model.size],
-        action_code=config.world_model.action_code,
-    )
-    with curve("fit dynamics", config.tensorboard) as progress:
-        fit_dynamics(
-            model, seen, steps=config.steps, batch_size=config.batch_size, lr=config.lr, seed=config.seed,
-            progress=progress,
-        )  # fmt: skip
-    with curve("fit success", config.tensorboard) as progress:
-        fit_success(model, seen, steps=config.success_steps, seed=config.seed, progress=progress)
-    calibrate(model, unseen, seed=config.seed)
-    model.freeze()
+    out, seen, unseen = Path(config.out) / task.name, task.tokens.subset(task.train), task.tokens.subset(task.held)
     sampler = SegmentSampler(seen.obs, seen.acts, seen.success, history=model.history, seed=config.seed)
     firsts, others = sampler.starts(first_only=True), sampler.starts(first_only=False, stride=3)
-    starts = Starts(torch.cat([firsts.obs, others.obs]), torch.cat([firsts.acts, others.acts]))
-    horizon = int(dict(dataset.manifest.env_kwargs).get("max_steps", max(dataset.lengths)))
-    decoder = _decoder(config, dataset, tokens, train, places) if config.decoder_steps and places else None
+    horizon = int(dict(task.dataset.manifest.env_kwargs).get("max_steps", max(task.dataset.lengths)))
     World(
         model=model,
-        starts=starts,
+        starts=Starts(torch.cat([firsts.obs, others.obs]), torch.cat([firsts.acts, others.acts])),
         firsts=len(firsts),
         horizon=horizon,
-        task=dataset.manifest.env_id,
-        real_steps=dataset.num_steps,
-        decoder=decoder,
-    ).save_pretrained(Path(config.out))
+        task=task.dataset.manifest.env_id,
+        real_steps=task.dataset.num_steps,
+        wins=tuple(int(np.argmax(success)) for success in seen.success if success.any()),
+        decoder=_decoder(config, task) if config.decoder_steps and task.places else None,
+    ).save_pretrained(out)
     figures = measure(model, unseen, seed=config.seed)
-    checkpoint.write_json(Path(config.out) / "fidelity.json", figures)
+    checkpoint.write_json(out / "fidelity.json", figures)
     say(
-        f"world {config.out}, on {len(held)} held-out episodes: removes {100 * figures['one_step_skill']:.0f} % of the "
+        f"world {out}, on {len(unseen)} held-out episodes: removes {100 * figures['one_step_skill']:.0f} % of the "
         f"one-step error of no change, replayed successes found {_share(figures['success_recall'])}, "
         f"failures taken for successes {_share(figures['hallucinated_success'])}, {heeding(figures)}"
     )
@@ -134,8 +198,7 @@ def measure(model: Any, tokens: Any, *, seed: int) -> dict[str, Any]:
         "action_sensitivity": verdict.sensitivity,
         "action_gain": verdict.gain,
         "heeds_actions": verdict.passed,
-        "success_threshold": model.success_threshold,
-        "halt_threshold": model.halt_threshold,
+        **model.thresholds(),
         "episodes": len(tokens),
     }
     for name, wanted in (("hallucinated_success", False), ("success_recall", True)):
@@ -171,21 +234,21 @@ def _replay(tokens: Any, history: int) -> Any:
     return Replay(starts, acts, torch.tensor(steps))
 
 
-def _decoder(config: Config, dataset: Any, tokens: Any, train: list[int], places: Any) -> Any:
+def _decoder(config: Config, task: _Task) -> Any:
     import torch
 
     from worldrl.world_model.decoder import TokenDecoder, fit_decoder
 
     rng = np.random.default_rng(config.seed)
-    chosen = rng.permutation(train)[:120]
+    chosen = rng.permutation(task.train)[:120]
     torch.manual_seed(config.seed)
-    decoder = TokenDecoder(obs_shape=tokens.obs[0].shape[1:])
-    decoder.know(*places)
+    decoder = TokenDecoder(obs_shape=task.tokens.obs[0].shape[1:])
+    decoder.know(*task.places)
     with curve("fit decoder", config.tensorboard) as progress:
         fit_decoder(
             decoder,
-            np.concatenate([tokens.obs[i] for i in chosen]),
-            np.concatenate([np.asarray(dataset[int(i)].frames) for i in chosen]),
+            np.concatenate([task.tokens.obs[i] for i in chosen]),
+            np.concatenate([np.asarray(task.dataset[int(i)].frames) for i in chosen]),
             steps=config.decoder_steps,
             seed=config.seed,
             progress=progress,

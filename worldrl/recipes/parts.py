@@ -49,6 +49,7 @@ class ObjectOptions:
     masks: str = option("simulator", "simulator (privileged ground truth) or none (prototypes of patch features)")
     components: int = option(32, "numbers an object that say what it looks like")
     groups: int = option(8, "number of prototypes without masks")
+    slots: int = option(0, "object tokens at least; those a task has no object for stay zero")
 
 
 @dataclass
@@ -89,6 +90,8 @@ def check_observation(encoder: EncoderOptions, objects: ObjectOptions, pixels: i
     if objects.masks == "none" and encoder.name == "none":
         raise ConfigError("objects.masks=none needs a frozen encoder, got encoder.name=none: choose one, or masks.")
     check_positive(components=objects.components, groups=objects.groups)
+    if objects.slots < 0:
+        raise ConfigError(f"objects.slots must be 0 or more, got {objects.slots}.")
     if encoder.name != "none":
         patch = patch_of(encoder.name, encoder.layer)
         if size is not None and (size < patch or size % patch):
@@ -191,6 +194,22 @@ def pipeline_at(path: Path, cache: Path | None) -> Iterator[Any]:
     else:
         with FeatureCache(cache, load_encoder(**source)) as cached:
             yield ObservationPipeline.from_pretrained(path, encoder=cached)
+
+
+def tasks_at(path: Path) -> dict[str, Path]:
+    """Return the data sets of a folder by name: itself, without a name, or the one in each of its folders.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    from worldrl.data.manifest import NAME
+
+    if (path / NAME).exists():
+        return {"": path}
+    found = {folder.name: folder for folder in sorted(path.iterdir()) if (folder / NAME).exists()}
+    if not found:
+        raise ConfigError(f"no data set in '{path}' or in a folder of it: make one with worldrl collect.")
+    return found
 
 
 def tokens_of(dataset: Any, pipeline: Any) -> Any:

@@ -87,6 +87,7 @@ def imagine_again(
     """
     import torch
 
+    from worldrl.envs.guards import Guards
     from worldrl.envs.imagined import ImaginedVectorEnv
     from worldrl.recipes.imagined import decode_of
     from worldrl.types import Starts
@@ -100,7 +101,7 @@ def imagine_again(
         torch.zeros(1, history - 1, world.model.act_dim),
     )
     decode = decode_of(world)
-    env = ImaginedVectorEnv(world.model, starts, num_envs=1, horizon=len(episode.acts) + 1, halt=False)
+    env = ImaginedVectorEnv(world.model, starts, num_envs=1, horizon=len(episode.acts) + 1, guards=Guards(halt=False))
     runs = []
     for free in (False, True):
         obs, _ = env.reset(seed=seed)

@@ -1,13 +1,28 @@
 """Improve a policy by PPO in imagination, without a step of MuJoCo."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from omegaconf import MISSING
 
-from worldrl.errors import NumericsError
+from worldrl.envs.guards import Guards
+from worldrl.errors import ConfigError, NumericsError
 from worldrl.recipes.parts import check_positive, check_tensorboard, need, option, say, use_threads
+
+
+@dataclass
+class TrustOptions:
+    """Whether to believe imagination, and when to stop; 0 leaves a sign unread."""
+
+    last: bool = option(False, "keep the last policy, whatever the signs: World4RL's way")
+    pace: float = option(0.25, "quantile of the recorded decisions to success that imagined ones must not undercut")
+    agreement: float = option(0.0, "least share of imagined successes that the second classifier confirms")
+    enough: float = option(0.97, "imagined success at which to stop; above 1 for never")
+    patience: int = option(4, "candidates in a row that are not believed, at which to stop")
+    tighten: float = option(2.0, "factor of the anchor whenever a candidate is not believed; 1 for a constant anchor")
 
 
 @dataclass
@@ -26,7 +41,9 @@ class Config:
     every: int = option(4, "updates between candidates")
     trials: int = option(128, "imagined episodes that each candidate is tried in")
     middle: float = option(0.5, "share of the starts that are in the middle of recorded episodes")
-    halt: bool = option(True, "whether an imagined episode ends where the ensemble disagrees")
+    sigma_cap: float | None = option(1.0, "highest standard deviation of the policy; null for none")
+    guards: Guards = field(default_factory=Guards)
+    trust: TrustOptions = field(default_factory=TrustOptions)
     tensorboard: str = option("", "folder for TensorBoard; empty for none")
     seed: int = option(0, "of everything")
     threads: int = option(0, "threads of torch; 0 leaves them alone")
@@ -37,13 +54,17 @@ class Config:
             steps=self.steps, envs=self.envs, lr=self.lr, gamma=self.gamma, every=self.every, trials=self.trials
         )
         check_tensorboard(self.tensorboard)
+        check_positive(patience=self.trust.patience, tighten=self.trust.tighten)
+        if not 0 <= self.trust.pace <= 1:
+            raise ConfigError(f"trust.pace must be a quantile in [0, 1], got {self.trust.pace}.")
 
 
 def run(config: Config) -> dict[str, Any]:
     """Refine, choose a candidate by imagination alone, save it, and prove that nothing else changed."""
     from worldrl import checkpoint
     from worldrl.agents.policy import Origin, load_policy
-    from worldrl.agents.refinement import choose, refine, try_out
+    from worldrl.agents.refinement import refine, try_out
+    from worldrl.agents.stopping import choose
     from worldrl.envs.imagined import ImaginedVectorEnv
     from worldrl.envs.steps import real_steps
     from worldrl.world_model.world import World
@@ -54,14 +75,18 @@ def run(config: Config) -> dict[str, Any]:
     _same_pipeline(world.model.pipeline, origin.pipeline, config)
     before, steps_before = world.model.hash(), real_steps()
     starts = mix(world, config.middle, seed=config.seed)
-    env = ImaginedVectorEnv(world.model, starts, num_envs=config.envs, horizon=world.horizon, halt=config.halt)
-    trials = ImaginedVectorEnv(
-        world.model, world.starts, num_envs=min(config.trials, world.firsts), horizon=world.horizon, halt=config.halt
-    )
+    policy.sigma_cap = config.sigma_cap
+    env = ImaginedVectorEnv(world.model, starts, num_envs=config.envs, horizon=world.horizon, guards=config.guards)
+    count, deciding = min(config.trials, world.firsts), replace(config.guards, penalty=0.0, mask=True)
+    trials = ImaginedVectorEnv(world.model, world.starts, num_envs=count, horizon=world.horizon, guards=deciding)
+    trust = _trust(config.trust, world.wins)
 
     def report(steps: int, trial: Any) -> None:
         if trial is not None:
-            say(f"  {steps:>7} imagined steps: imagined success {trial.success:.2f}, halted {trial.halted:.2f}")
+            say(
+                f"  {steps:>7} imagined steps: imagined success {trial.success:.2f} in {trial.length:.1f} decisions, "
+                f"halted {trial.halted:.2f}, {'believed' if trust.holds(trial) else 'not believed'}"
+            )
 
     candidates = refine(
         policy,
@@ -69,6 +94,8 @@ def run(config: Config) -> dict[str, Any]:
         lambda candidate: try_out(trials, candidate, seed=config.seed),
         steps=config.steps,
         anchor=config.anchor,
+        trust=trust,
+        tighten=config.trust.tighten,
         warm_up=config.warm_up,
         every=config.every,
         seed=config.seed,
@@ -77,7 +104,7 @@ def run(config: Config) -> dict[str, Any]:
         gamma=config.gamma,
         tensorboard_log=config.tensorboard or None,
     )
-    chosen = choose(candidates)
+    chosen = candidates[-1] if config.trust.last else choose(candidates, trust)
     if world.model.hash() != before or real_steps() != steps_before:
         raise NumericsError("the world model or the real environment was touched during refinement: that is a bug.")
     policy.load_state_dict(chosen.state)
@@ -93,9 +120,18 @@ def run(config: Config) -> dict[str, Any]:
         "world_model_hash_after": world.model.hash(),
         "kept_after_steps": chosen.steps,
         "candidates": [
-            {"steps": c.steps, "success": c.trial.success, "halted": c.trial.halted, "divergence": c.divergence}
+            {
+                "steps": c.steps,
+                "success": c.trial.success,
+                "halted": c.trial.halted,
+                "length": c.trial.length if c.trial.success else None,
+                "agreed": c.trial.agreed,
+                "divergence": c.divergence,
+                "believed": trust.holds(c.trial),
+            }
             for c in candidates
         ],
+        "pace": trust.pace,
     }
     checkpoint.write_json(Path(config.out) / "refinement.json", result)
     say(
@@ -103,6 +139,20 @@ def run(config: Config) -> dict[str, Any]:
         f"kept the candidate of step {chosen.steps}, {result['imagined_steps']} imagined and 0 real steps"
     )
     return result
+
+
+def _trust(options: TrustOptions, wins: Sequence[int]) -> Any:
+    """Return whom to believe, given how many decisions recorded successes took."""
+    from worldrl.agents.stopping import Trust
+
+    if options.last:
+        return Trust()
+    return Trust(
+        pace=float(np.quantile(wins, options.pace)) if wins and options.pace else 0.0,
+        agreement=options.agreement,
+        enough=options.enough,
+        patience=options.patience,
+    )
 
 
 def mix(world: Any, middle: float, *, seed: int) -> Any:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from worldrl import checkpoint
@@ -14,6 +15,7 @@ from worldrl.diffusion.edm import NoiseSchedule
 from worldrl.errors import CheckpointError, ConfigError
 from worldrl.types import Imagined
 from worldrl.world_model.success import FrameSuccess, TokenSuccess
+from worldrl.world_model.support import Support
 
 TOKEN_SIZES: dict[str, dict[str, Any]] = {
     "tiny": {"width": 32, "depth": 1, "heads": 2, "members": 2},
@@ -29,6 +31,7 @@ FRAME_SIZES: dict[str, dict[str, Any]] = {
     "base": {"channels": (128, 256, 512, 1024), "blocks": 2, "unshuffle": 1, "attention": True, "cond": 2048},
 }
 """Shapes of the frame U-Net by name; ``base`` has that of World4RL's network, too large for a CPU."""
+THRESHOLDS = ("success_threshold", "audit_threshold", "halt_threshold", "support_threshold")
 RESIDUAL_SCHEDULE = {"p_mean": 0.0, "sigma_max": 2.0}
 """Noise levels for tokens.
 
@@ -52,10 +55,14 @@ class DiffusionWorldModel(nn.Module):
         net: Arguments of the backbone: of ``TokenDenoiserNet`` or ``FrameDenoiserNet``.
         schedule: Arguments of ``NoiseSchedule``.
         action_code: Form in which actions reach the denoiser, a name in ``ACTION_CODES``.
+        tasks: How many tasks share the network; where several, it is told which by a one-hot beside the action codes.
+        task: Which of them this model is of.
 
     Attributes:
         success_threshold: Probability from which an imagined observation counts as a success; calibrated in fitting.
+        audit_threshold: The same for the second classifier, which learns from other episodes and audits the first.
         halt_threshold: Disagreement from which an imagined episode has left the data; calibrated in fitting.
+        support_threshold: Distance from everything recorded from which it has, likewise.
 
     Raises:
         ConfigError: If the shape is neither tokens nor frames, or there is no such action code.
@@ -72,8 +79,13 @@ class DiffusionWorldModel(nn.Module):
         net: dict[str, Any] | None = None,
         schedule: dict[str, float] | None = None,
         action_code: str = "two_hot",
+        tasks: int = 1,
+        task: int = 0,
     ) -> None:
         super().__init__()
+        if not 0 <= task < tasks:
+            raise ConfigError(f"task must be in [0, {tasks}), got {task}.")
+        self.tasks, self.task = tasks, task
         self.obs_shape, self.act_dim, self.pipeline, self.history, self.steps = (
             obs_shape,
             act_dim,
@@ -84,26 +96,48 @@ class DiffusionWorldModel(nn.Module):
         self.net_args = dict(sizes(obs_shape)["small"] if net is None else net)
         self.schedule_args = dict(RESIDUAL_SCHEDULE if schedule is None and len(obs_shape) == 2 else schedule or {})
         self.action_code: ActionCode = make_code(action_code, act_dim)
-        backbone, self.members = _backbone(obs_shape, history, self.action_code.dim, self.net_args)
+        code_dim = self.action_code.dim + (tasks if tasks > 1 else 0)
+        backbone, self.members = _backbone(obs_shape, history, code_dim, self.net_args)
         ones = torch.ones(obs_shape)
         self.denoiser = Denoiser(
             backbone,
             NoiseSchedule(**self.schedule_args),
-            drift=_drift(obs_shape, history, self.action_code.dim),
+            drift=_drift(obs_shape, history, code_dim),
             change_scale=ones,
             weight=ones.clone(),
             differences=len(obs_shape) == 2,
         )
-        self.success = _success(obs_shape)
-        self.success_threshold, self.halt_threshold = 0.5, float("inf")
+        self.success, self.audit = _success(obs_shape), _success(obs_shape)
+        self.support = Support(obs_shape)
+        self.success_threshold = self.audit_threshold = 0.5
+        self.halt_threshold = self.support_threshold = float("inf")
 
     @torch.no_grad()
     def imagine(self, obs: Tensor, acts: Tensor, *, noise: Tensor, choice: Tensor) -> Imagined:
         """Imagine one step; see ``worldrl.types.WorldModel``."""
         member = (choice * self.members).long().clamp_max(self.members - 1)
-        codes = self.action_code(acts)
+        codes = self.codes(acts)
         following, apart = self.denoiser.sample(noise, obs, codes, member=member, steps=self.steps)
-        return Imagined(following, self.success(following).sigmoid(), apart / self.halt_threshold)
+        return Imagined(
+            following,
+            self.success(following).sigmoid(),
+            apart / self.halt_threshold,
+            agreed=(self.audit(following).sigmoid() >= self.audit_threshold).float(),
+            departure=self.support(following) / self.support_threshold,
+        )
+
+    def codes(self, acts: Float[Tensor, "... a"]) -> Float[Tensor, "... c"]:
+        """Return what the denoiser is told of actions, and of the task where there are several."""
+        codes = self.action_code(acts)
+        if self.tasks == 1:
+            return codes
+        which = torch.zeros(self.tasks, device=codes.device, dtype=codes.dtype)
+        which[self.task] = 1.0
+        return torch.cat([codes, which.expand(*codes.shape[:-1], -1)], dim=-1)
+
+    def thresholds(self) -> dict[str, float]:
+        """Return what was calibrated: from where something counts as success, agreement, disagreement, departure."""
+        return {name: float(getattr(self, name)) for name in THRESHOLDS}
 
     def freeze(self) -> "DiffusionWorldModel":
         """Put every part in evaluation mode and forbid gradients; how a model goes into an imagined environment."""
@@ -113,7 +147,7 @@ class DiffusionWorldModel(nn.Module):
 
     def hash(self) -> str:
         """Identify all weights and thresholds, so that refinement can prove it changed none."""
-        others = torch.tensor([self.success_threshold, self.halt_threshold, self.steps], dtype=torch.float64)
+        others = torch.tensor([*self.thresholds().values(), self.steps], dtype=torch.float64)
         return checkpoint.hash_tensors(self.state_dict() | {"thresholds": others})
 
     def config(self) -> dict[str, Any]:
@@ -128,8 +162,9 @@ class DiffusionWorldModel(nn.Module):
             "net": self.net_args,
             "schedule": self.schedule_args,
             "action_code": self.action_code.name,
-            "success_threshold": self.success_threshold,
-            "halt_threshold": None if self.halt_threshold == float("inf") else self.halt_threshold,
+            "tasks": self.tasks,
+            "task": self.task,
+            "thresholds": {name: None if x == float("inf") else x for name, x in self.thresholds().items()},
         }
 
     def save_pretrained(self, path: Path) -> None:
@@ -152,9 +187,10 @@ class DiffusionWorldModel(nn.Module):
         with checkpoint.described(path, "a world model"):
             if config.pop("class") != cls.__name__:
                 raise CheckpointError(f"{path} must hold a {cls.__name__}: it was written by another class.")
-            success, halt = float(config.pop("success_threshold")), config.pop("halt_threshold")
+            thresholds = config.pop("thresholds")
             model = cls(**config | {"obs_shape": tuple(config["obs_shape"])})
-            model.success_threshold, model.halt_threshold = success, float("inf") if halt is None else float(halt)
+            for name in THRESHOLDS:
+                setattr(model, name, float("inf") if thresholds[name] is None else float(thresholds[name]))
         checkpoint.load_state(model, saved.tensors, path=path)
         return model.freeze()
 

@@ -21,6 +21,7 @@ class World:
         horizon: Decisions until an imagined episode is truncated; that of the real task.
         task: Id of the real environment.
         real_steps: Recorded steps that it was fitted to.
+        wins: Decisions to success of the recorded successful episodes it was fitted to.
         decoder: Draws tokens; None where observations are frames already.
     """
 
@@ -30,6 +31,7 @@ class World:
     horizon: int
     task: str
     real_steps: int
+    wins: tuple[int, ...]
     decoder: TokenDecoder | None
 
     def save_pretrained(self, path: Path) -> None:
@@ -60,6 +62,7 @@ class World:
                 horizon=int(saved.config["horizon"]),
                 task=str(saved.config["task"]),
                 real_steps=int(saved.config["real_steps"]),
+                wins=tuple(int(steps) for steps in saved.config["wins"]),
                 decoder=TokenDecoder.from_pretrained(path / "decoder") if saved.config["decoder"] else None,
             )
 
@@ -67,7 +70,7 @@ class World:
         self.model.save_pretrained(folder / "model")
         if self.decoder is not None:
             self.decoder.save_pretrained(folder / "decoder")
-        names = ("firsts", "horizon", "task", "real_steps")
+        names = ("firsts", "horizon", "task", "real_steps", "wins")
         config = {name: getattr(self, name) for name in names} | {"decoder": self.decoder is not None}
         tensors = {"obs": self.starts.obs, "acts": self.starts.acts}
         checkpoint.save(folder / "starts", kind="starts", config=config | {"model": self.model.hash()}, tensors=tensors)

@@ -1,0 +1,95 @@
+"""When to believe imagination, and when to stop: what is kept of a refinement is chosen without one real step.
+
+Imagined success goes on rising when real success falls. What gives a fall away is looked for in the imagined episodes
+themselves (see docs/results for how well each sign predicts it).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+from typing import Protocol, TypeVar
+
+
+class Tried(Protocol):
+    """What is known of a candidate: how it did in imagination, and how far it strayed from the cloned policy."""
+
+    @property
+    def trial(self) -> "Signs":
+        """How it did in imagination."""
+        ...
+
+    @property
+    def divergence(self) -> float:
+        """Mean Kullback-Leibler divergence from the cloned policy, in nats."""
+        ...
+
+
+class Signs(Protocol):
+    """What a trial in imagination shows."""
+
+    success: float
+    length: float
+    agreed: float
+    count: int
+
+
+T = TypeVar("T", bound=Tried)
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What a candidate must show in imagination to be believed.
+
+    Attributes:
+        pace: Decisions: successes must not come sooner than this in the mean. Somebody who solves a task faster than
+            the fast ones in the data has found a hole rather than a way.
+        agreement: Least share of its imagined successes that the second success classifier confirms.
+        enough: Imagined success at which refinement has nothing more to gain, and stops.
+        patience: So many candidates in a row that are not believed stop it too.
+
+    Source: our choice; World4RL (arXiv 2509.19080) takes the last policy.
+    """
+
+    pace: float = 0.0
+    agreement: float = 0.0
+    enough: float = 1.1
+    patience: int = 1_000_000
+
+    def holds(self, signs: Signs) -> bool:
+        """Return whether these signs are believed."""
+        if signs.success == 0.0:
+            return True  # nothing is claimed
+        return signs.length >= self.pace and signs.agreed >= self.agreement
+
+    def is_over(self, candidates: Sequence[Tried]) -> bool:
+        """Return whether to stop after these candidates."""
+        last = candidates[-1].trial
+        if last.success >= self.enough and self.holds(last):
+            return True
+        recent = candidates[-self.patience :]
+        return len(recent) == self.patience and not any(self.holds(one.trial) for one in recent)
+
+
+def choose(candidates: Sequence[T], trust: Trust) -> T:
+    """Choose what to keep, by imagination alone; the first candidate is the cloned policy itself.
+
+    The best in imagination among those that are believed; of several within two standard errors of it, the one that
+    strayed least from the cloned policy. The cloned policy where nothing believed is better than it.
+
+    Args:
+        candidates: In order, at least one.
+        trust: Whom to believe.
+    """
+    believed = [candidates[0], *(one for one in candidates[1:] if trust.holds(one.trial))]
+    best = max(one.trial.success for one in believed)
+    margin = 2.0 * standard_error(best, candidates[0].trial.count)
+    return next(one for one in sorted(believed, key=lambda one: one.divergence) if one.trial.success >= best - margin)
+
+
+def standard_error(success: float, count: int) -> float:
+    """Return the standard error of a success rate, with two more episodes, one of each kind: never zero.
+
+    Source: Agresti & Coull 1998, with one instead of two of each kind.
+    """
+    share = (success * count + 1.0) / (count + 2.0)
+    return sqrt(share * (1.0 - share) / count)

@@ -1,0 +1,125 @@
+"""Fit what judges imagined observations (success and its audit), and calibrate from where their word counts."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from worldrl.data.segments import Batch, SegmentSampler
+from worldrl.world_model.fit import Progress, Tokens, descend
+from worldrl.world_model.model import DiffusionWorldModel
+
+
+def fit_success(
+    model: DiffusionWorldModel,
+    tokens: Tokens,
+    *,
+    head: nn.Module,
+    steps: int,
+    batch_size: int = 256,
+    lr: float = 2e-3,
+    imagined: float = 0.5,
+    blur: float = 0.02,
+    price: float = 0.03,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> float:
+    """Train the success classifier on the next observations of expert and policy episodes.
+
+    Half of what it sees is not the recorded next observation but the one that the (already fitted) dynamics imagines
+    for the same transition, with the recorded answer: in imagination it never sees anything else (our choice).
+
+    Args:
+        model: Its fitted dynamics imagine.
+        tokens: Recorded episodes; those of random play are left out.
+        head: The classifier that learns, changed in place: ``model.success``, or ``model.audit``.
+        steps: Gradient steps.
+        batch_size: Transitions a step; successes, which are rare, are drawn ten times as often.
+        lr: Learning rate.
+        imagined: Share of each batch that is imagined.
+        blur: Standard deviation of the noise added to observations.
+        price: Added to the loss for every object whose gate is open (``worldrl.objects.gated``).
+        seed: Of batches and noise.
+        progress: Called with the step and the loss.
+
+    Returns:
+        The mean loss of the last tenth of the steps.
+
+    Raises:
+        NumericsError: If the loss is not finite.
+    """
+    rng = torch.Generator().manual_seed(seed + 1)
+    seen = tokens.subset([i for i, policy in enumerate(tokens.policies) if policy != "random"])
+    sampler = SegmentSampler(seen.obs, seen.acts, seen.success, history=model.history, seed=seed + 1)
+    batches = list(sampler.epoch(1024))
+    answers = torch.cat([batch.success for batch in batches]).float()
+    recorded = torch.cat([batch.obs[:, -1] for batch in batches])
+    dreams = torch.cat([_imagine(model, batch, rng) for batch in batches])
+    del batches  # of frames they are a gigabyte
+    chance = 1.0 + 9.0 * answers
+    head.train()
+    weights, gates = list(head.parameters()), getattr(head, "gated", None)
+    groups = [{"params": weights}] if gates is None else gates.parameter_groups(weights)
+    optimizer = torch.optim.AdamW(groups, lr=lr, weight_decay=0.1)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    tail: list[float] = []
+    for step in range(steps):
+        rows = torch.multinomial(chance, batch_size, replacement=True, generator=rng)
+        dreamt = torch.rand(batch_size, generator=rng) < imagined
+        obs = torch.where(dreamt.view(-1, *[1] * (recorded.ndim - 1)), dreams[rows], recorded[rows])
+        obs = obs + blur * torch.randn(obs.shape, generator=rng)
+        loss = binary_cross_entropy_with_logits(head(obs), answers[rows])
+        if gates is not None:
+            loss = loss + price * gates.cost()
+        descend(loss, optimizer, schedule, step)
+        if step >= 0.9 * steps:
+            tail.append(loss.item())
+        if progress is not None:
+            progress(step + 1, loss.item())
+    head.eval()
+    return sum(tail) / max(1, len(tail))
+
+
+def calibrate(
+    model: DiffusionWorldModel, tokens: Tokens, *, false_successes: float = 0.05, halted: float = 0.05, seed: int = 0
+) -> None:
+    """Set the thresholds on episodes of the policy that the model did not learn from.
+
+    The success threshold is the lowest in [0.5, 0.7] at which at most ``false_successes`` of the failed episodes have
+    an imagined next observation that counts as a success, and so for the audit. The thresholds of disagreement and of
+    departure are each crossed somewhere by ``halted`` of the episodes: a quantile of steps would stop two in three.
+
+    Args:
+        model: Changed in place.
+        tokens: Held-out episodes.
+        false_successes: Share of failed *episodes* with an imagined success that is allowed.
+        halted: Share of episodes that may be halted by each.
+        seed: Of the noise.
+    """
+    rng = torch.Generator().manual_seed(seed + 2)
+    model.halt_threshold = model.support_threshold = 1.0
+    highest: list[Tensor] = []
+    apart, away = [], []
+    for i in range(len(tokens)):
+        one = tokens.subset([i])
+        sampler = SegmentSampler(one.obs, one.acts, one.success, history=model.history, seed=0)
+        batch = next(sampler.epoch(len(sampler)))
+        noise = torch.randn(batch.obs[:, -1].shape, generator=rng)
+        choice = torch.rand(len(batch), generator=rng)
+        out = model.imagine(batch.obs[:, :-1], batch.acts, noise=noise, choice=choice)
+        apart.append(out.disagreement.max())
+        away.append(model.support(out.obs).max())
+        if not batch.success.any():
+            with torch.no_grad():
+                highest.append(torch.stack([out.success.max(), model.audit(out.obs).sigmoid().max()]))
+    several = apart and model.members > 1  # one member never disagrees with itself
+    model.halt_threshold = float(torch.stack(apart).quantile(1 - halted)) if several else float("inf")
+    model.support_threshold = float(torch.stack(away).quantile(1 - halted)) if away else float("inf")
+    if highest:
+        allowed = torch.stack(highest).quantile(1 - false_successes, dim=0).clamp(0.5, 0.7)
+        model.success_threshold, model.audit_threshold = (float(x) for x in allowed)
+
+
+def _imagine(model: DiffusionWorldModel, batch: Batch, rng: torch.Generator) -> Tensor:
+    noise = torch.randn(batch.obs[:, -1].shape, generator=rng)
+    choice = torch.rand(len(batch), generator=rng)
+    return model.imagine(batch.obs[:, :-1], batch.acts, noise=noise, choice=choice).obs
