@@ -93,6 +93,26 @@ class Imagined:
     disagreement: Tensor
 
 
+@dataclass(frozen=True)
+class ImaginedRun:
+    """What a policy did in imagination, once from each of ``m`` starts.
+
+    Attributes:
+        acts: ``(m, s, a)`` float32 in ``[-1, 1]``; zero after an episode's end.
+        lengths: ``(m,)`` int64, the steps until it succeeded, halted or was truncated; ``s`` is the longest.
+        success: ``(m,)`` bool, whether imagination saw a success.
+        halted: ``(m,)`` bool, whether it left the data.
+    """
+
+    acts: npt.NDArray[np.float32]
+    lengths: npt.NDArray[np.int64]
+    success: npt.NDArray[np.bool_]
+    halted: npt.NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.acts)
+
+
 @runtime_checkable
 class FrozenEncoder(Protocol):
     """Images to features, with weights that cannot be trained by accident.
