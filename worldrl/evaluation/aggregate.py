@@ -93,12 +93,12 @@ def _middle_mean(tasks: list[Floats]) -> Floats:
 def _wins(x: list[Floats], y: list[Floats]) -> Floats:
     """Return the mean over tasks of the share of pairs that ``x`` wins."""
     margins = [ours[..., :, None] - theirs[..., None, :] for ours, theirs in zip(x, y, strict=True)]
-    return np.mean([((margin > 0) + 0.5 * (margin == 0)).mean(axis=(-2, -1)) for margin in margins], axis=0)
+    return np.asarray(np.mean([((margin > 0) + 0.5 * (margin == 0)).mean(axis=(-2, -1)) for margin in margins], axis=0))
 
 
 def _above(tasks: list[Floats], levels: Floats) -> Floats:
     """Return ``(..., k)``."""
-    return np.mean([(task[..., None, :] > levels[:, None]).mean(axis=-1) for task in tasks], axis=0)
+    return np.asarray(np.mean([(task[..., None, :] > levels[:, None]).mean(axis=-1) for task in tasks], axis=0))
 
 
 def _check_tasks(scores: Scores) -> list[Floats]:

@@ -59,7 +59,8 @@ def false_success(env: AnyEnv, episodes: Sequence[Episode], run: ImaginedRun, *,
     """Return the share of imagined successes that fail when the same actions are taken in MuJoCo.
 
     A success at any step up to the imagined one counts as real, even if it was sooner than imagined. The simulator's
-    state is restored and its physics alone is asked: neither encoder nor classifier has a say.
+    state is restored and its physics alone is asked: neither encoder nor classifier has a say. The replay is open loop:
+    a policy that would have mended its ways on seeing where it really was counts as failing, too.
 
     Args:
         env: The environment that the episodes were recorded in.
@@ -75,7 +76,7 @@ def false_success(env: AnyEnv, episodes: Sequence[Episode], run: ImaginedRun, *,
         raise ValueError(f"episodes must be one for each of the {len(run)} starts, got {len(episodes)}.")
     if slack < 0:
         raise ValueError(f"slack must be at least 0, got {slack}.")
-    wins = np.flatnonzero(run.success)
+    wins = np.flatnonzero(run.success).tolist()
     return Share.of(not succeeds(env, episodes[i], _held(run.acts[i, : run.lengths[i]], slack)) for i in wins)
 
 
