@@ -5,13 +5,13 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from torch import Tensor
 
+from worldrl.agents.imagination import imagine_run
 from worldrl.agents.policy import GaussianPolicy
 from worldrl.agents.sb3 import Sb3VecEnv
 from worldrl.agents.stopping import Trust
@@ -61,23 +61,10 @@ def try_out(env: VectorEnv[Any, Any, Any], policy: Any, *, seed: int) -> Trial:
         policy: Asked for deterministic actions.
         seed: Of the imagination: candidates that are tried under one seed meet the same chances.
     """
-    count = env.num_envs
-    obs, _ = env.reset(seed=seed, options={"start": np.arange(count)})
-    wins, halts, agreed, over = (np.zeros(count, bool) for _ in range(4))
-    lengths = np.zeros(count, np.int64)
-    while not over.all():
-        acts, _ = policy.predict(obs, deterministic=True)
-        obs, _, end, trunc, info = env.step(np.clip(acts, -1.0, 1.0))
-        lengths[~over] += 1
-        fresh = (end | trunc) & ~over
-        if fresh.any():
-            wins[fresh] = info["final_info"]["success"][fresh]
-            halts[fresh] = info["final_info"]["halted"][fresh]
-            agreed[fresh] = info["final_info"]["agreed"][fresh]
-        over |= fresh
-    mean = float(lengths[wins].mean()) if wins.any() else float("inf")
-    confirmed = float(agreed[wins].mean()) if wins.any() else 1.0
-    return Trial(float(wins.mean()), float(halts.mean()), mean, confirmed, wins, lengths)
+    run = imagine_run(env, policy, seed=seed)
+    length = float(run.lengths[run.success].mean()) if run.success.any() else float("inf")
+    agreed = float(run.agreed[run.success].mean()) if run.success.any() else 1.0
+    return Trial(float(run.success.mean()), float(run.halted.mean()), length, agreed, run.success, run.lengths)
 
 
 def refine(

@@ -10,27 +10,30 @@ from math import sqrt
 from typing import Protocol, TypeVar
 
 
-class Tried(Protocol):
-    """What is known of a candidate: how it did in imagination, and how far it strayed from the cloned policy."""
-
-    @property
-    def trial(self) -> "Signs":
-        """How it did in imagination."""
-        ...
-
-    @property
-    def divergence(self) -> float:
-        """Mean Kullback-Leibler divergence from the cloned policy, in nats."""
-        ...
-
-
 class Signs(Protocol):
-    """What a trial in imagination shows."""
+    """What a trial in imagination shows: shares of success and agreement, mean decisions to success, episodes tried."""
 
-    success: float
-    length: float
-    agreed: float
-    count: int
+    @property
+    def success(self) -> float: ...  # noqa: D102
+
+    @property
+    def length(self) -> float: ...  # noqa: D102
+
+    @property
+    def agreed(self) -> float: ...  # noqa: D102
+
+    @property
+    def count(self) -> int: ...  # noqa: D102
+
+
+class Tried(Protocol):
+    """A candidate: how it did in imagination, and its mean divergence from the cloned policy, in nats."""
+
+    @property
+    def trial(self) -> Signs: ...  # noqa: D102
+
+    @property
+    def divergence(self) -> float: ...  # noqa: D102
 
 
 T = TypeVar("T", bound=Tried)

@@ -96,6 +96,28 @@ class Imagined:
     departure: Tensor | None = None
 
 
+@dataclass(frozen=True)
+class ImaginedRun:
+    """What a policy did in imagination, once from each of ``m`` starts.
+
+    Attributes:
+        acts: ``(m, s, a)`` float32 in ``[-1, 1]``; zero after an episode's end.
+        lengths: ``(m,)`` int64, the steps until it succeeded, halted or was truncated; ``s`` is the longest.
+        success: ``(m,)`` bool, whether imagination saw a success.
+        halted: ``(m,)`` bool, whether it left the data.
+        agreed: ``(m,)`` bool, whether a second success classifier confirmed the last step.
+    """
+
+    acts: npt.NDArray[np.float32]
+    lengths: npt.NDArray[np.int64]
+    success: npt.NDArray[np.bool_]
+    halted: npt.NDArray[np.bool_]
+    agreed: npt.NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.acts)
+
+
 @runtime_checkable
 class FrozenEncoder(Protocol):
     """Images to features, with weights that cannot be trained by accident.

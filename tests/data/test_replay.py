@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from point_mass import MAX_STEPS, Noisy, PointMass
 
-from worldrl.data.replay import first_difference, replay
+from worldrl.data.replay import first_difference, replay, succeeds
 from worldrl.data.rollout import roll_out
 from worldrl.errors import DataError
 
@@ -44,3 +44,34 @@ def test_a_moment_that_was_not_recorded_is_refused(env, episode):
     empty = dataclasses.replace(episode, states=np.zeros((len(episode) + 1, 0)))
     with pytest.raises(DataError, match="must have simulator states, got none"):
         replay(env, empty, start=0)
+
+
+def test_other_actions_from_a_recorded_moment_succeed_or_fail(env, record):
+    (episode,) = record(3)
+    assert episode.success.any()
+    first = int(episode.success.argmax())
+    assert succeeds(env, episode, episode.acts)
+    assert succeeds(env, episode, episode.acts[:first])
+    assert not succeeds(env, episode, episode.acts[: first - 1])
+    assert succeeds(env, episode, episode.acts[first - 1 :], start=first - 1)
+    assert not succeeds(env, episode, -episode.acts)
+
+
+def test_an_episode_that_ends_ends_the_replay(env, record):
+    (episode,) = record(3)
+    late = np.concatenate([np.zeros((MAX_STEPS, 2)), episode.acts])
+    assert not succeeds(env, episode, late)
+
+
+def test_only_physics_is_asked_where_pictures_can_be_left_out(record):
+    (episode,) = record(3)
+    sim, seen = PointMass(), []
+    sim.drawing = True
+    observe = sim._observe
+    sim._observe = lambda: seen.append(sim.drawing) or observe()
+    assert succeeds(gym.wrappers.OrderEnforcing(sim), episode, episode.acts)
+    assert seen and not any(seen)
+    assert sim.drawing
+    with pytest.raises(DataError):
+        succeeds(sim, episode, episode.acts, start=99)
+    assert sim.drawing

@@ -73,7 +73,21 @@ def read_efficientnet_pth(path: Path) -> dict[str, Tensor]:
     return {".".join(part.removeprefix("_") for part in name.split(".")): value for name, value in state.items()}
 
 
+def read_stlpips_pth(path: Path) -> dict[str, Tensor]:
+    """Read ST-LPIPS from a PyTorch state dict: five convolutions and the weights of their maps.
+
+    Its blur filters and the normalisation of pixels are constants, which ``ShiftTolerantLpips`` has itself.
+    """
+    state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    convs = [name.removesuffix(".weight") for name in state if name.startswith("net.") and name.endswith(".weight")]
+    named = {
+        f"convs.{i}.{part}": state[f"{name}.{part}"] for i, name in enumerate(convs) for part in ("weight", "bias")
+    }
+    return named | {f"lins.{i}.weight": state[f"lin{i}.model.1.weight"] for i in range(len(convs))}
+
+
 READERS: Mapping[str, Callable[[Path], dict[str, Tensor]]] = {
     "dinov2_vits14": read_dinov2_onnx,
     "efficientnet_lite0": read_efficientnet_pth,
+    "stlpips": read_stlpips_pth,
 }

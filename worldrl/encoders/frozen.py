@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from worldrl.checkpoint import hash_tensors, load_state
 from worldrl.encoders.efficientnet import EfficientNetLite0
 from worldrl.encoders.vit import DinoV2
-from worldrl.encoders.weights import converted_folder, describe, load_weights
+from worldrl.encoders.weights import WEIGHTS, Weights, converted_folder, describe, load_weights
 from worldrl.errors import ConfigError, DataError, DeviceError
 from worldrl.types import Features
 
@@ -25,6 +25,8 @@ BACKBONES: Mapping[str, type[DinoV2] | type[EfficientNetLite0]] = {
     "dinov2_vits14": DinoV2,
     "efficientnet_lite0": EfficientNetLite0,
 }
+ENCODERS = [name for name, entry in WEIGHTS.items() if entry.architecture in BACKBONES]
+"""The weights that are of an encoder; others are of a metric."""
 
 
 class Encoder(nn.Module):
@@ -165,7 +167,7 @@ def load_encoder(
         DeviceError: If this machine does not have the device.
         ConfigError: If the encoder does not have the layer.
     """
-    entry = describe(name)
+    entry = _entry(name)
     target = _device(device)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
@@ -184,8 +186,14 @@ def patch_of(name: str, layer: int | None = None) -> int:
     Raises:
         ConfigError: If there is no such encoder, or it does not have the layer.
     """
-    backbone = BACKBONES[describe(name).architecture]
+    backbone = BACKBONES[_entry(name).architecture]
     return backbone.stride(_layer(backbone, name, layer))
+
+
+def _entry(name: str) -> Weights:
+    if name not in ENCODERS:
+        raise ConfigError(f"encoder must be one of {', '.join(ENCODERS)}, got '{name}'.")
+    return describe(name)
 
 
 def _layer(backbone: type[DinoV2] | type[EfficientNetLite0], name: str, layer: int | None) -> int:

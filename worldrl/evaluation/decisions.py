@@ -1,0 +1,156 @@
+"""Whether imagination decides as reality does: which actions succeed, and which of several policies is better."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from worldrl.data.replay import succeeds
+from worldrl.data.rollout import AnyEnv
+from worldrl.errors import DataError
+from worldrl.evaluation.fidelity import Replay, judged_successful
+from worldrl.evaluation.intervals import Interval, wilson
+from worldrl.types import Array, Episode, ImaginedRun, WorldModel
+
+FEWEST = 3
+"""Policies that can be ranked; of two there are only two orders."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """``count`` of ``trials`` with its 95 % Wilson interval, which is None where there were no trials."""
+
+    count: int
+    trials: int
+    interval: Interval | None
+
+    @classmethod
+    def of(cls, flags: Iterable[bool]) -> Self:
+        """Count what is true."""
+        values = [bool(flag) for flag in flags]
+        return cls(sum(values), len(values), wilson(sum(values), len(values)) if values else None)
+
+    @property
+    def share(self) -> float | None:
+        """The share in ``[0, 1]``; None where there were no trials."""
+        return self.count / self.trials if self.trials else None
+
+
+@dataclass(frozen=True)
+class RankCorrelation:
+    """How alike two rankings of policies are.
+
+    Attributes:
+        rho: Spearman's coefficient in ``[-1, 1]``: 1 is the same order.
+        interval: 95 % percentile bootstrap interval over policies.
+        spread: Points between the best and the worst real success. Where it is small, ``rho`` is mostly chance.
+        policies: How many were ranked.
+    """
+
+    rho: float
+    interval: Interval
+    spread: float
+    policies: int
+
+
+def false_success(env: AnyEnv, episodes: Sequence[Episode], run: ImaginedRun, *, slack: int = 0) -> Share:
+    """Return the share of imagined successes that fail when the same actions are taken in MuJoCo.
+
+    A success at any step up to the imagined one counts as real, even if it was sooner than imagined. The simulator's
+    state is restored and its physics alone is asked: neither encoder nor classifier has a say. The replay is open loop:
+    a policy that would have mended its ways on seeing where it really was counts as failing, too.
+
+    Args:
+        env: The environment that the episodes were recorded in.
+        episodes: Imagined episode ``i`` started from the first observation of ``episodes[i]``.
+        run: What the policy did in imagination.
+        slack: Further steps in which a late success still counts; the last action is held in them.
+
+    Raises:
+        ValueError: If episodes and run are not as many, or ``slack`` is negative.
+        DataError: If an episode has no simulator states.
+    """
+    if len(episodes) != len(run):
+        raise ValueError(f"episodes must be one for each of the {len(run)} starts, got {len(episodes)}.")
+    if slack < 0:
+        raise ValueError(f"slack must be at least 0, got {slack}.")
+    wins = np.flatnonzero(run.success).tolist()
+    return Share.of(not succeeds(env, episodes[i], _held(run.acts[i, : run.lengths[i]], slack)) for i in wins)
+
+
+def missed_success(model: WorldModel, succeeded: Replay, *, seed: int = 0) -> Share:
+    """Return the share of real successes that imagination, fed the recorded actions, does not see as such.
+
+    Raises:
+        ValueError: If the replay is empty or of the wrong shape.
+    """
+    return Share.of((~judged_successful(model, succeeded, seed=seed)).tolist())
+
+
+def failed_replay(model: WorldModel, failed: Replay, *, seed: int = 0) -> Share:
+    """Return the share of real failures that imagination, fed the recorded actions, takes for successes.
+
+    Raises:
+        ValueError: If the replay is empty or of the wrong shape.
+    """
+    return Share.of(judged_successful(model, failed, seed=seed).tolist())
+
+
+def rank_correlation(
+    imagined: npt.ArrayLike, real: npt.ArrayLike, *, seed: int, resamples: int = 2000
+) -> RankCorrelation:
+    """Return Spearman's correlation of imagined with real success over policies; ties share their mean rank.
+
+    Resamples in which all policies have the same success have no order and are left out of the interval.
+
+    Args:
+        imagined: Imagined success of each policy ``(m,)``, in ``[0, 1]``.
+        real: Real success of the same policies ``(m,)``.
+        seed: Of the bootstrap.
+        resamples: Number of resampled sets of policies.
+
+    Raises:
+        ValueError: If there are fewer than three policies, the two are not as many, or ``resamples`` is less than one.
+        DataError: If all policies have the same imagined, or the same real, success.
+    """
+    x, y = _check("imagined", imagined), _check("real", real)
+    if len(x) != len(y):
+        raise ValueError(f"real must be as many as imagined, {len(x)}, got {len(y)}: one figure a policy.")
+    pair = np.stack([x, y])
+    if resamples < 1:
+        raise ValueError(f"resamples must be at least 1, got {resamples}.")
+    for name, values in zip(("imagined", "real"), pair, strict=True):
+        if np.ptp(values) == 0:
+            raise DataError(f"{name} success must differ between policies to rank them, got {values[0]} for all.")
+    count = pair.shape[1]
+    picks = np.random.default_rng(seed).integers(count, size=(resamples, count))
+    drawn = np.array([_spearman(*pair[:, pick]) for pick in picks])
+    low, high = np.nanquantile(drawn, [0.025, 0.975])
+    return RankCorrelation(_spearman(*pair), Interval(float(low), float(high)), 100 * float(np.ptp(pair[1])), count)
+
+
+def _held(acts: Array, slack: int) -> Array:
+    """Return actions ``(k, a)`` with the last one held for ``slack`` more steps."""
+    return np.concatenate([acts, acts[-1:].repeat(slack, axis=0)])
+
+
+def _spearman(x: Array, y: Array) -> float:
+    """Return the correlation of the ranks; NaN where one side has no order."""
+    apart = [ranks - ranks.mean() for ranks in (_ranks(x), _ranks(y))]
+    size = np.sqrt(np.square(apart[0]).sum() * np.square(apart[1]).sum())
+    return float(apart[0] @ apart[1] / size) if size > 0 else float("nan")
+
+
+def _ranks(x: Array) -> Array:
+    """Return ranks from one; equal values share the mean of theirs."""
+    below, equal = (x[None] < x[:, None]).sum(axis=1), (x[None] == x[:, None]).sum(axis=1)
+    return np.asarray(below + (equal + 1) / 2)
+
+
+def _check(name: str, values: npt.ArrayLike) -> Array:
+    array = np.asarray(values, np.float64)
+    if array.ndim != 1 or len(array) < FEWEST or not np.isfinite(array).all():
+        raise ValueError(f"{name} must be (m,) finite numbers of at least {FEWEST} policies, got {array.tolist()}.")
+    return array
