@@ -56,12 +56,13 @@ def try_out(env: VectorEnv[Any, Any, Any], policy: Any, *, seed: int) -> Trial:
     count = env.num_envs
     obs, _ = env.reset(seed=seed, options={"start": np.arange(count)})
     wins, halts, over = np.zeros(count, bool), np.zeros(count, bool), np.zeros(count, bool)
-    lengths = np.zeros(count, np.int64)
+    lengths, state, begins = np.zeros(count, np.int64), None, np.ones(count, bool)
     while not over.all():
-        acts, _ = policy.predict(obs, deterministic=True)
+        acts, state = policy.predict(obs, state, episode_start=begins, deterministic=True)
         obs, _, end, trunc, info = env.step(np.clip(acts, -1.0, 1.0))
         lengths[~over] += 1
-        fresh = (end | trunc) & ~over
+        begins = end | trunc
+        fresh = begins & ~over
         if fresh.any():
             wins[fresh] = info["final_info"]["success"][fresh]
             halts[fresh] = info["final_info"]["halted"][fresh]
