@@ -13,7 +13,8 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
 from worldrl import checkpoint
-from worldrl.errors import CheckpointError, ConfigError
+from worldrl.agents.observing import check_objects, observe
+from worldrl.errors import ConfigError
 from worldrl.objects.gated import GatedTokens
 from worldrl.types import Array
 
@@ -241,21 +242,12 @@ class PolicyActor:
         Raises:
             CheckpointError: If the environment labels other objects than the pipeline was fitted on.
         """
-        if self.pipeline.masks == "simulator" and tuple(env.unwrapped.objects) != tuple(self.pipeline.objects):
-            raise CheckpointError(
-                f"the observation pipeline was made for the objects {', '.join(self.pipeline.objects)}, this task has "
-                f"{', '.join(env.unwrapped.objects)}: use the task it was made for, or fit another."
-            )
+        check_objects(self.pipeline, env)
         self._rngs[slot] = np.random.default_rng([seed, 3])
 
     def act(self, observations: list[Any], envs: list[Any], slots: Array) -> Array:
         """Return the actions ``(b, a)`` in ``[-1, 1]``."""
-        frames = np.stack([obs["image"] for obs in observations])
-        proprio = np.stack([obs["proprio"] for obs in observations])
-        labels = None
-        if self.pipeline.masks == "simulator":
-            labels = np.stack([env.unwrapped.labels() for env in envs])
-        obs = self.pipeline(frames, proprio, labels)
+        obs = observe(self.pipeline, observations, envs)
         with torch.no_grad():
             acts = self.policy.mean(torch.as_tensor(obs, device=self.policy.device)).cpu().numpy()
         if not self.deterministic:
