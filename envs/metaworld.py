@@ -24,6 +24,9 @@ NEAR = {"corner2": ((1.0, 0.45, 0.55), (0.0, 0.7, 0.12), 33.0)}
 
 Nearer, because a ball of two pixels cannot be learned from, and from the side (our choice), because the hand hides what
 it moves from a camera behind it: of lock, handle and target, a third or less was seen in a tenth of the frames."""
+FINGERS = ("rightclaw", "rightpad", "leftclaw", "leftpad")
+"""The bodies that touch things: the first object, as on the table-top, so that where hand and things are in the picture
+can be compared."""
 MARK = 1e-3
 """Metres within which a site marks the target."""
 
@@ -211,12 +214,13 @@ class MetaWorldEnv(gym.Env[Any, Array]):
         bodies = self.model.geom_bodyid
         parts = np.stack([self.model.body_rootid[bodies], self.model.body_weldid[bodies]], axis=1)
         found = [part for part in np.unique(parts, axis=0) if self.model.body(part[0]).name not in SCENERY]
+        names = ["fingers", *(self.model.body(part[part.nonzero()[0].max()]).name for part in found)]
         table = np.zeros(self.model.ngeom + self.model.nsite + 1, np.uint8)
-        for label, part in enumerate(found, start=1):
+        table[: self.model.ngeom][np.isin(bodies, [self.model.body(name).id for name in FINGERS])] = 1
+        for label, part in enumerate(found, start=2):
             table[: self.model.ngeom][(parts == part).all(axis=1)] = label
-        names = [self.model.body(part[part.nonzero()[0].max()]).name for part in found]
         marks = self.model.ngeom + np.flatnonzero(self.model.site_rgba[:, 3] > 0)
-        table[marks] = len(found) + 1
+        table[marks] = len(names) + 1
         return (*names, "target") if len(marks) else tuple(names), table
 
 

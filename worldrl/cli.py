@@ -27,6 +27,7 @@ RECIPES: dict[str, tuple[str, str]] = {
     "record": ("worldrl.recipes.record", "Make videos and pictures of a policy, real beside imagined."),
     "bench": ("worldrl.recipes.bench", "Time every stage on this machine."),
     "demo": ("worldrl.recipes.demo", "Run every stage on one task."),
+    "reproduce": ("worldrl.recipes.reproduce", "Run a published experiment as a grid that goes on where it stopped."),
     "seeds": ("worldrl.recipes.seeds", "Repeat the demo over seeds and make the table of its gain."),
 }
 TOOLS: dict[str, tuple[str, str]] = {
@@ -34,6 +35,8 @@ TOOLS: dict[str, tuple[str, str]] = {
     "envs": ("", "List the environments."),
     "doctor": ("", "Say what this machine has: versions, device, drawing, weights."),
 }
+NAMED = {"reproduce": "experiment"}
+"""Verbs whose first word may stand alone, and the option that it is."""
 UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS}
 
 
@@ -60,6 +63,8 @@ def _run(words: list[str]) -> None:
         print(_help())
         return
     verb, rest = words[0], words[1:]
+    if verb in NAMED and rest and "=" not in rest[0] and not rest[0].startswith("-"):
+        rest = [f"{NAMED[verb]}={rest[0]}", *rest[1:]]
     if verb == "--version":
         print(__version__)
     elif verb not in RECIPES and verb not in TOOLS:

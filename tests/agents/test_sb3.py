@@ -164,7 +164,7 @@ def test_options_reach_the_next_reset() -> None:
 def test_attributes_and_methods_are_those_of_the_environment() -> None:
     env = make(horizon=5)
     assert env.get_attr("horizon") == [5] * N and env.get_attr("horizon", [0, 2]) == [5, 5]
-    assert env.has_attr("halt") and not env.has_attr("nothing")
+    assert env.has_attr("guards") and not env.has_attr("nothing")
     env.set_attr("horizon", 7)
     assert env.env.horizon == 7
     with pytest.raises(ValueError, match="indices must be all of the environments or None, got 1"):

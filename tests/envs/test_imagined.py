@@ -12,6 +12,7 @@ from gymnasium.utils.env_checker import check_env
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 from torch import Tensor
 
+from worldrl.envs.guards import Guards
 from worldrl.envs.imagined import ImaginedEnv, ImaginedVectorEnv
 from worldrl.types import Array, Imagined, Starts
 
@@ -64,7 +65,7 @@ def actions(steps: int, n: int) -> Array:
 
 def test_the_model_sees_the_last_observations_and_actions_in_order() -> None:
     model = Drift(noise=0.0)
-    env, acts = make(1, model, halt=False), actions(5, 1)
+    env, acts = make(1, model, guards=Guards(halt=False)), actions(5, 1)
     seen = rollout(env, 0, acts)
     obs, given = model.seen[4]
     np.testing.assert_array_equal(obs[0], seen[1:5, 0])
@@ -118,7 +119,7 @@ def test_a_halt_pays_nothing_terminates_and_wins_over_success() -> None:
 
 def test_disagreement_of_exactly_one_does_not_halt_and_halt_can_be_switched_off() -> None:
     for size, halt, halted in ((1.0, True, False), (1.01, True, True), (9.0, False, False)):
-        env = make(model=Drift(noise=0.0), halt=halt)
+        env = make(model=Drift(noise=0.0), guards=Guards(halt=halt))
         env.reset(seed=0)
         env._obs[:, -1, 1] = size
         _, _, end, _, info = env.step(still())
@@ -205,7 +206,14 @@ def test_the_single_one_speaks_python_and_ends_for_good() -> None:
     assert obs[2] == 200.0 and info == {}
     _, rew, end, trunc, info = env.step(still(1)[0])
     assert (rew, end, trunc) == (1.0, True, False)
-    assert info == {"success": True, "halted": False, "disagreement": 0.0, "success_probability": 1.0}
+    assert info == {
+        "success": True,
+        "halted": False,
+        "agreed": True,
+        "disagreement": 0.0,
+        "departure": 0.0,
+        "success_probability": 1.0,
+    }
     assert type(info["success"]) is bool and type(info["halted"]) is bool
     with pytest.raises(ResetNeeded, match="episode of env 0 is over"):
         env.step(still(1)[0])

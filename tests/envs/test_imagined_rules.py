@@ -46,7 +46,7 @@ class PointEnv(gym.Env[Array, Array]):
         place = self.obs[0] + np.float32(0.5) * action[0]
         self.obs, self.age = np.array([place, self.obs[1] + 1], np.float32), self.age + 1
         halted, success = bool(place < EDGE), bool(place > GOAL)
-        info = {"success": success, "halted": halted}
+        info = {"success": success, "halted": halted, "agreed": True, "departure": np.float32(0.0)}
         info |= {"disagreement": np.float32(2 * halted), "success_probability": np.float32(success)}
         end = success or halted
         return self.obs, float(success), end, not end and self.age >= HORIZON, info

@@ -49,7 +49,7 @@ def held_out() -> tuple[Tensor, Tensor]:
 def fitted(code: str, tokens: Tokens, kind: type[DiffusionWorldModel] = DiffusionWorldModel) -> DiffusionWorldModel:
     torch.manual_seed(0)
     model = kind(obs_shape=SHAPE, act_dim=2, history=HISTORY, net=TOKEN_SIZES["tiny"], action_code=code)
-    fit_dynamics(model, tokens, steps=20, seed=0)
+    fit_dynamics([model], [tokens], steps=20, seed=0)
     return model.freeze()
 
 

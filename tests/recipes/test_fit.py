@@ -25,7 +25,7 @@ def push(*, deaf: bool) -> Tokens:
 def test_a_world_that_ignores_its_actions_does_not_pass_silently(deaf: bool) -> None:
     torch.manual_seed(0)
     model = DiffusionWorldModel(obs_shape=(2, 3), act_dim=2, history=2, net=TOKEN_SIZES["tiny"])
-    fit_dynamics(model, push(deaf=deaf), steps=20)
+    fit_dynamics([model], [push(deaf=deaf)], steps=20)
     figures = measure(model.freeze(), push(deaf=False).subset(range(20)), seed=0)
     line = heeding(figures)
     assert figures["heeds_actions"] is not deaf

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from worldrl.errors import CheckpointError, ConfigError
-from worldrl.world_model.fit import Tokens, calibrate, fit_dynamics, fit_success
+from worldrl.world_model.fit import Tokens, fit_dynamics
+from worldrl.world_model.judges import calibrate, fit_success
 from worldrl.world_model.model import TOKEN_SIZES, DiffusionWorldModel
 
 TOKENS: dict[str, Any] = {"obs_shape": (3, 5), "act_dim": 2, "net": TOKEN_SIZES["tiny"]}
@@ -90,8 +91,8 @@ def world() -> Tokens:
 
 def test_it_learns_a_world_and_calibrates_what_it_calls_success(world: Tokens) -> None:
     model = make(TOKENS)
-    fit_dynamics(model, world.subset(range(45)), steps=60, seed=0)
-    fit_success(model, world.subset(range(45)), steps=300, seed=0)
+    fit_dynamics([model], [world.subset(range(45))], steps=60, seed=0)
+    fit_success(model, world.subset(range(45)), head=model.success, steps=300, seed=0)
     held = world.subset(range(45, 60))
     calibrate(model, held, seed=0)
     model.freeze()

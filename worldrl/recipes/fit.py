@@ -39,6 +39,7 @@ class Config:
     audit: bool = option(
         False, "fit a second success classifier: each of the two then learns from half of the episodes"
     )
+    without: list[str] = field(default_factory=list, metadata={"help": "whose episodes are left out: random, policy"})
     decoder_steps: int = option(600, "gradient steps of the decoder of tokens; 0 for none")
     batch_size: int = option(256, "transitions a step")
     lr: float = option(2e-3, "highest learning rate")
@@ -100,6 +101,7 @@ def _load(config: Config, name: str, folder: Path) -> _Task:
         tokens = tokens_of(dataset, pipeline)
         places = pipeline.places() if len(pipeline.shape) == 2 else None
         train, held = split(tokens.policies, config.held_out)
+        train = [i for i in train if tokens.policies[i] not in config.without]
         return _Task(name, dataset, tokens, train, held, pipeline.shape, pipeline.hash, places)
 
 

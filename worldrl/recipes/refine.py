@@ -44,6 +44,7 @@ class Config:
     sigma_cap: float | None = option(1.0, "highest standard deviation of the policy; null for none")
     guards: Guards = field(default_factory=Guards)
     trust: TrustOptions = field(default_factory=TrustOptions)
+    checkpoints: int = option(0, "candidates to save beside the kept one, evenly spaced over the run")
     tensorboard: str = option("", "folder for TensorBoard; empty for none")
     seed: int = option(0, "of everything")
     threads: int = option(0, "threads of torch; 0 leaves them alone")
@@ -107,9 +108,14 @@ def run(config: Config) -> dict[str, Any]:
     chosen = candidates[-1] if config.trust.last else choose(candidates, trust)
     if world.model.hash() != before or real_steps() != steps_before:
         raise NumericsError("the world model or the real environment was touched during refinement: that is a bug.")
-    policy.load_state_dict(chosen.state)
     imagined_steps = env.imagined_steps + trials.imagined_steps
     origin = Origin(origin.pipeline, max(origin.real_steps, world.real_steps), origin.imagined_steps + imagined_steps)
+    saved = []
+    for candidate in spaced(candidates, config.checkpoints):
+        policy.load_state_dict(candidate.state)
+        saved.append(f"{config.out}-at-{candidate.steps}")
+        policy.save_pretrained(Path(saved[-1]), origin=origin)
+    policy.load_state_dict(chosen.state)
     policy.save_pretrained(Path(config.out), origin=origin)
     result = {
         "imagined_success": chosen.trial.success,
@@ -132,6 +138,7 @@ def run(config: Config) -> dict[str, Any]:
             for c in candidates
         ],
         "pace": trust.pace,
+        "checkpoints": saved,
     }
     checkpoint.write_json(Path(config.out) / "refinement.json", result)
     say(
@@ -139,6 +146,12 @@ def run(config: Config) -> dict[str, Any]:
         f"kept the candidate of step {chosen.steps}, {result['imagined_steps']} imagined and 0 real steps"
     )
     return result
+
+
+def spaced(candidates: Sequence[Any], count: int) -> list[Any]:
+    """Return ``count`` candidates spread over the run, the last one among them, or all where there are fewer."""
+    places = np.linspace(len(candidates) - 1, 0, count, endpoint=False).round().astype(int)
+    return [candidates[i] for i in sorted(set(places.tolist()))]
 
 
 def _trust(options: TrustOptions, wins: Sequence[int]) -> Any:

@@ -15,8 +15,8 @@ class Support(nn.Module):
     """Measure the distance to the nearest recorded observation.
 
     A third witness beside the ensemble and the success classifiers: members that are wrong together do not disagree,
-    but what they agree on may be like nothing that was ever seen. Tokens are compared number by number in units of their
-    spread, frames as pictures of 8 by 8 pixels (our choice; the field measures support in many feature spaces).
+    but what they agree on may be like nothing that was ever seen. Tokens are compared number by number in units of
+    their spread, frames as pictures of 8 by 8 pixels (our choice; the field measures support in many feature spaces).
 
     Args:
         obs_shape: ``(k, d)`` for tokens, ``(c, h, w)`` for frames.

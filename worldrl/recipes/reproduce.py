@@ -1,0 +1,118 @@
+"""Reproduce a published experiment as a grid that continues where it stopped."""
+
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from worldrl.errors import ConfigError
+from worldrl.recipes.parts import (
+    EncoderOptions,
+    ObjectOptions,
+    WorldModelOptions,
+    check_observation,
+    check_positive,
+    check_world_model,
+    option,
+    say,
+)
+from worldrl.recipes.world4rl.grid import METHODS, TASKS, cells
+
+EXPERIMENTS = ("world4rl",)
+LOCAL = ("experiment", "out", "results", "workers", "minutes", "job_minutes", "dry", "seeds", "tier")
+"""Options that say what to run and where, and change no result."""
+
+
+@dataclass
+class Config:
+    """Options of ``worldrl reproduce``."""
+
+    experiment: str = option("world4rl", "which experiment: world4rl")
+    tier: int = option(1, "1: bc, world4rl, ours; 2: offline baselines too; 3: ablations and planning too")
+    tasks: list[str] = field(default_factory=lambda: list(TASKS), metadata={"help": "Meta-World tasks"})
+    seeds: list[int] = field(default_factory=lambda: [0, 1, 2], metadata={"help": "training seeds"})
+    out: str = option("runs/world4rl", "folder with a run folder for each job")
+    results: str = option("docs/results", "folder of the tables, plots and world4rl.json")
+    demonstrations: int = option(15, "episodes of the expert")
+    rollouts: int = option(150, "episodes of the cloned policy")
+    random: int = option(30, "episodes of random play")
+    beyond: int = option(10, "decisions that recording goes on after a success")
+    env_kwargs: dict[str, Any] = field(
+        default_factory=lambda: {
+            "size": 126, "max_steps": 50, "action_repeat": 3, "terminate": False, "drawing": False,
+        },
+        metadata={"help": "arguments of the environments; pictures are drawn where the observation needs them"},
+    )  # fmt: skip
+    encoder: EncoderOptions = field(default_factory=lambda: EncoderOptions(name="none"))
+    objects: ObjectOptions = field(default_factory=lambda: ObjectOptions(slots=4))
+    pixels: int = option(0, "observe frames of this many pixels a side instead of tokens; 0 for tokens")
+    world_model: WorldModelOptions = field(default_factory=WorldModelOptions)
+    clone_steps: int = option(1500, "gradient steps of cloning")
+    price: float = option(0.1, "price of an object that the policy looks at")
+    fit_steps: int = option(4000, "gradient steps of the dynamics of all tasks")
+    batch_size: int = option(512, "transitions a step, of all tasks")
+    success_steps: int = option(2500, "gradient steps of each success classifier")
+    success_price: float = option(0.03, "price of an object that a success classifier looks at")
+    imagined_steps: int = option(200_000, "imagined steps of a refinement, at most")
+    episodes: int = option(100, "held-out episodes a cell, the same start states for every method")
+    workers: int = option(0, "jobs side by side; 0 for as many as there are cores")
+    minutes: float = option(0.0, "after how long no new job is begun; 0 for no limit")
+    job_minutes: float = option(60.0, "how long one job may take")
+    dry: bool = option(False, "only say what would be run, and rewrite the report of what there is")
+
+    def check(self) -> None:
+        """Refuse options out of range."""
+        if self.experiment not in EXPERIMENTS:
+            raise ConfigError(f"experiment must be one of {', '.join(EXPERIMENTS)}, got '{self.experiment}'.")
+        if self.tier not in METHODS:
+            raise ConfigError(f"tier must be one of {', '.join(map(str, METHODS))}, got {self.tier}.")
+        if not self.tasks or not self.seeds:
+            raise ConfigError("tasks and seeds must each name at least one.")
+        check_positive(
+            demonstrations=self.demonstrations, rollouts=self.rollouts, random=self.random, episodes=self.episodes,
+            imagined_steps=self.imagined_steps, fit_steps=self.fit_steps, batch_size=self.batch_size,
+            success_steps=self.success_steps, clone_steps=self.clone_steps, job_minutes=self.job_minutes,
+        )  # fmt: skip
+        check_world_model(self.world_model)
+        check_observation(self.encoder, self.objects, self.pixels, size=self.env_kwargs.get("size"))
+        if self.env_kwargs.get("drawing") is False and (self.pixels or self.encoder.name != "none"):
+            raise ConfigError("env_kwargs.drawing must be true where pictures are observed, got false.")
+
+
+def run(config: Config) -> str:
+    """Run what is not done yet, then write tables, plots and JSON of all that is."""
+    from worldrl.recipes.world4rl import report
+    from worldrl.recipes.world4rl.jobs import plan
+    from worldrl.recipes.world4rl.runner import Limits, run_jobs
+
+    _check_metaworld()
+    wanted = list(cells(tasks=config.tasks, seeds=config.seeds, tier=config.tier))
+    settings = {name: value for name, value in asdict(config).items() if name not in LOCAL}
+    jobs = plan(Path(config.out), wanted, settings)
+    left = [job for job in jobs if not job.is_done()]
+    workers = config.workers or len(os.sched_getaffinity(0))
+    hours = sum(job.seconds for job in left) / (workers * 3600.0)
+    finished = len(jobs) - len(left)
+    say(f"{finished} of {len(jobs)} jobs are done; the rest takes about {hours:.1f} h with {workers} workers")
+    failed = []
+    if not config.dry:
+        limits = Limits(workers, 60.0 * config.job_minutes, 60.0 * config.minutes or float("inf"))
+        failed = run_jobs(jobs, limits, say)
+    text = report.write(Path(config.out), wanted, Path(config.results))
+    if failed:
+        text += (
+            f"\n{len(failed)} jobs failed; their folders hold log.txt and failed.json, and a new run tries them again."
+        )
+    return text
+
+
+def _check_metaworld() -> None:
+    """Refuse to begin without Meta-World.
+
+    Raises:
+        ConfigError: If it is not installed.
+    """
+    from importlib.util import find_spec
+
+    if find_spec("metaworld") is None:
+        raise ConfigError('Meta-World tasks need metaworld: pip install "worldrl[metaworld]".')

@@ -1,0 +1,98 @@
+"""What the grid is made of: tasks, methods, ablations and tiers, as plain data."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+TASKS = ("coffee-pull", "soccer", "hammer", "door-lock", "lever-pull", "handle-pull")
+"""The six Meta-World tasks of World4RL (arXiv 2509.19080)."""
+
+PUBLISHED: dict[str, Any] = {
+    "anchor": 0.0,
+    "guards": {"halt": False},
+    "trust": {"last": True, "tighten": 1.0},
+}
+"""How ``refine`` becomes the published recipe: capped deviation and nothing else, and the last policy is kept."""
+
+METHODS: dict[int, tuple[str, ...]] = {
+    1: ("bc", "world4rl", "ours"),
+    2: ("td3_bc", "iql", "diffusion_policy"),
+    3: ("planning",),
+}
+"""Methods by the tier in which they are run."""
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """One thing changed: options of ``fit`` (which then needs a world of its own) and of ``refine``.
+
+    ``without`` names who is left out of the data that the world learns from.
+    """
+
+    refine: dict[str, Any] = field(default_factory=dict)
+    fit: dict[str, Any] = field(default_factory=dict)
+    without: tuple[str, ...] = ()
+
+    @property
+    def refits(self) -> bool:
+        """Return whether it needs a world of its own."""
+        return bool(self.fit or self.without)
+
+
+ABLATIONS: dict[str, Ablation] = {
+    "none": Ablation(),
+    "no_halt": Ablation(refine={"guards": {"halt": False}}),
+    "penalty": Ablation(refine={"guards": {"halt": False, "penalty": 0.1}}),
+    "support": Ablation(refine={"guards": {"support": True}}),
+    "audit": Ablation(refine={"guards": {"audit": True}}, fit={"audit": True}),
+    "no_mask": Ablation(refine={"guards": {"mask": False}}),
+    "no_keyframes": Ablation(refine={"middle": 0.0}),
+    "no_anchor": Ablation(refine={"anchor": 0.0, "trust": {"tighten": 1.0}}),
+    "constant_anchor": Ablation(refine={"trust": {"tighten": 1.0}}),
+    "keep_last": Ablation(refine={"trust": {"last": True}}),
+    "no_pace": Ablation(refine={"trust": {"pace": 0.0}}),
+    "no_sigma_cap": Ablation(refine={"sigma_cap": None}),
+    "one_hot": Ablation(fit={"world_model": {"action_code": "one_hot"}}),
+    "linear": Ablation(fit={"world_model": {"action_code": "linear"}}),
+    "vq": Ablation(fit={"world_model": {"action_code": "vq"}}),
+    "no_random": Ablation(without=("random",)),
+    "no_policy_rollouts": Ablation(without=("policy",)),
+}
+"""What tier 3 changes in ``ours``, one at a time; ``none`` is the method as it is."""
+ABLATED_TASKS = ("door-lock", "lever-pull")
+"""The tasks of World4RL's own ablations (figure 5)."""
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """One training run of one method on one task under one seed."""
+
+    seed: int
+    task: str
+    method: str
+    ablation: str = "none"
+
+    @property
+    def name(self) -> str:
+        """Return the name of its run folder."""
+        return f"{self.task}-{self.seed}-{self.method}" + ("" if self.ablation == "none" else f"-{self.ablation}")
+
+
+def cells(*, tasks: Sequence[str], seeds: Sequence[int], tier: int) -> Iterator[Cell]:
+    """Yield the cells of all tiers up to one, seed by seed, tier by tier."""
+    for seed in seeds:
+        for level in range(1, tier + 1):
+            for task in tasks:
+                yield from (Cell(seed, task, method) for method in METHODS[level])
+                if level == 3 and task in ABLATED_TASKS:
+                    yield from (Cell(seed, task, "ours", name) for name in ABLATIONS if name != "none")
+
+
+def refine_options(cell: Cell) -> dict[str, Any]:
+    """Return the options of ``refine`` by which a cell differs from the default."""
+    return PUBLISHED if cell.method == "world4rl" else ABLATIONS[cell.ablation].refine
+
+
+def world_name(cell: Cell) -> str:
+    """Return which of a seed's worlds a cell lives in."""
+    return f"world-{cell.ablation}" if ABLATIONS[cell.ablation].refits else "world"

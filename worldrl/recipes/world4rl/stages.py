@@ -1,0 +1,97 @@
+"""What all methods of a task and seed share: recorded episodes, the cloned policy, and the world model of a seed."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from worldrl.recipes import clone, collect, encode, fit
+from worldrl.recipes.parts import EncoderOptions, EnvOptions, ObjectOptions, WorldModelOptions, make_env, seeds_for
+
+Options = dict[str, Any]
+
+
+def environment(options: Options) -> EnvOptions:
+    """Return the task as the grid plays it."""
+    return EnvOptions(f"worldrl/MetaWorld-{options['task']}-v0", dict(options["env_kwargs"]))
+
+
+def data(folder: Path, options: Options) -> Options:
+    """Record experts and random play, fit the pipeline, clone, and record the cloned policy."""
+    env, seed = environment(options), int(options["seed"])
+    at = {name: str(folder / name) for name in ("episodes", "observation", "clone", "features")}
+    beyond = int(options["beyond"])
+    for who, count in (("expert", options["demonstrations"]), ("random", options["random"])):
+        collect.run(collect.Config(env=env, out=at["episodes"], policy=who, episodes=count, seed=seed, beyond=beyond))
+    encoder = EncoderOptions(**options["encoder"])
+    objects = ObjectOptions(**options["objects"])
+    encode.run(
+        encode.Config(
+            episodes=at["episodes"], out=at["observation"], features=at["features"], encoder=encoder, objects=objects,
+            pixels=int(options["pixels"]), seed=seed,
+        )
+    )  # fmt: skip
+    told: dict[str, Any] = {"observation": at["observation"], "features": at["features"], "seed": seed}
+    clone.run(
+        clone.Config(
+            episodes=at["episodes"], out=at["clone"], steps=options["clone_steps"], price=options["price"], **told
+        )
+    )
+    collect.run(
+        collect.Config(
+            env=env, out=at["episodes"], policy=at["clone"], episodes=options["rollouts"], beyond=beyond, **told
+        )
+    )
+    return summary(folder, options)
+
+
+def summary(folder: Path, options: Options) -> Options:
+    """Return how often expert and cloned policy succeeded, and how many real steps were recorded."""
+    from worldrl.data.dataset import Dataset
+
+    dataset = Dataset(folder / "episodes")
+    wins = [bool(episode.success.any()) for episode in dataset.select(policy="policy")]
+    return {
+        "expert_success": expert_success(options),
+        "rollout_success": float(np.mean(wins)),
+        "real_steps": dataset.num_steps,
+    }
+
+
+def expert_success(options: Options) -> float:
+    """Return the scripted expert's success on the start states that every method is evaluated on."""
+    from worldrl.agents.experts import ScriptedActor
+    from worldrl.data.rollout import roll_out
+
+    env = environment(options)
+    real = make_env(env.id, env.kwargs | {"drawing": False})
+    seeds = seeds_for("evaluation", int(options["seed"]), int(options["episodes"]))
+    outcomes = roll_out([real], ScriptedActor(), seeds=seeds, record=False)
+    real.close()
+    return float(np.mean([outcome.success for outcome in outcomes]))
+
+
+def world(folder: Path, options: Options) -> Options:
+    """Fit one network to the episodes of all tasks of a seed; the result is a world for each task."""
+    for task in options["tasks"]:
+        for name in ("episodes", "observation"):
+            (folder / name).mkdir(exist_ok=True)
+            (folder / name / task).symlink_to(Path("../../data") / task / name)
+    change = options["fit"]
+    fit.run(
+        fit.Config(
+            episodes=str(folder / "episodes"),
+            observation=str(folder / "observation"),
+            out=str(folder / "world"),
+            world_model=WorldModelOptions(**options["world_model"] | change.get("world_model", {})),
+            steps=options["fit_steps"],
+            success_steps=options["success_steps"],
+            batch_size=options["batch_size"],
+            price=options["success_price"],
+            audit=change.get("audit", False),
+            without=list(options["without"]),
+            decoder_steps=0,
+            seed=int(options["seed"]),
+        )
+    )
+    return {}
