@@ -65,7 +65,7 @@ class Planner:
         method: ``cem`` or ``mppi``.
         horizon: Steps ``h`` that are planned ahead.
         samples: Candidates ``n`` in each iteration.
-        elites: How many of them the cross-entropy method learns from.
+        elites: How many of them the cross-entropy method learns from; an eighth if None.
         iterations: How often candidates are drawn; one is random shooting.
         temperature: Of path integral control.
         discount: Of success, for each step that it comes later, in ``(0, 1]``.
@@ -87,7 +87,7 @@ class Planner:
         method: str = "cem",
         horizon: int = 8,
         samples: int = 96,
-        elites: int = 12,
+        elites: int | None = None,
         iterations: int = 3,
         temperature: float = 1.0,
         discount: float = 0.97,
@@ -95,10 +95,13 @@ class Planner:
         proposal: Callable[[Tensor], Tensor] | None = None,
         seed: int = 0,
     ) -> None:
-        check_search(method=method, samples=samples, elites=elites, discount=discount)
-        for name, number in (("horizon", horizon), ("iterations", iterations), ("temperature", temperature)):
-            _check_positive(name, number)
-        _check_positive("sigma", sigma)
+        check_search(method=method, samples=samples)
+        elites = max(2, samples // 8) if elites is None else elites
+        if not 1 <= elites <= samples:
+            raise ConfigError(f"elites must be in [1, {samples}], the number of samples, got {elites}.")
+        if not 0 < discount <= 1:
+            raise ConfigError(f"discount must be in (0, 1], got {discount}.")
+        _check_positive(horizon=horizon, iterations=iterations, temperature=temperature, sigma=sigma)
         self.model, self.horizon, self.samples, self.iterations = model, horizon, samples, iterations
         self.discount, self.sigma, self.proposal, self.seed = discount, sigma, proposal, seed
         self.weigh = _elites(elites) if method == "cem" else _powers(temperature)
@@ -189,25 +192,22 @@ class Planner:
         return [draw() for _ in range(self.iterations)]
 
 
-def check_search(*, method: str, samples: int, elites: int, discount: float) -> None:
+def check_search(*, method: str, samples: int) -> None:
     """Refuse what no search can be made of.
 
     Raises:
-        ConfigError: At the first that is out of range.
+        ConfigError: If there is no such method, or there are too few candidates.
     """
     if method not in METHODS:
         raise ConfigError(f"method must be one of {', '.join(METHODS)}, got '{method}'.")
     if samples < 4:
         raise ConfigError(f"samples must be at least 4, got {samples}: up to 2 of them are plans made before.")
-    if not 1 <= elites <= samples:
-        raise ConfigError(f"elites must be in [1, {samples}], the number of samples, got {elites}.")
-    if not 0 < discount <= 1:
-        raise ConfigError(f"discount must be in (0, 1], got {discount}.")
 
 
-def _check_positive(name: str, number: float) -> None:
-    if not number > 0:
-        raise ConfigError(f"{name} must be positive, got {number}.")
+def _check_positive(**numbers: float) -> None:
+    for name, number in numbers.items():
+        if not number > 0:
+            raise ConfigError(f"{name} must be positive, got {number}.")
 
 
 def _elites(count: int) -> Callable[[Tensor], Tensor]:

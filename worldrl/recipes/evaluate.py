@@ -1,26 +1,13 @@
 """Measure the success of policies in MuJoCo, on the same held-out episodes, with the imagined figure beside it."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from omegaconf import MISSING
 
 from worldrl.errors import ConfigError
-from worldrl.recipes.parts import (
-    EnvOptions,
-    bar,
-    check_positive,
-    make_envs,
-    need,
-    option,
-    pipeline_at,
-    say,
-    seeds_for,
-    use_threads,
-)
+from worldrl.recipes.measurement import held_out, imagine, save
+from worldrl.recipes.parts import EnvOptions, check_positive, need, option, say, use_threads
 
 
 @dataclass
@@ -49,62 +36,29 @@ class Config:
 
 def run(config: Config) -> str:
     """Evaluate, save and return the table."""
-    from worldrl import checkpoint
     from worldrl.agents.policy import PolicyActor, load_policy
-    from worldrl.data.rollout import roll_out
-    from worldrl.evaluation.intervals import paired_difference
-    from worldrl.evaluation.report import Report, table
+    from worldrl.evaluation.report import table
+    from worldrl.world_model.world import World
 
     use_threads(config.threads)
-    envs = make_envs(config.env, min(config.slots, config.episodes))
-    seeds = seeds_for("evaluation", config.seed, config.episodes)
-    cache = Path(config.features) if config.features else None
     reports = []
-    with pipeline_at(need(config.observation, "observation pipeline"), cache) as pipeline:
+    with held_out(
+        config.env, episodes=config.episodes, slots=config.slots, seed=config.seed,
+        observation=config.observation, features=config.features,
+    ) as trials:  # fmt: skip
         for path in config.policies:
             policy, origin = load_policy(need(path, "policy"))
-            pipeline.require(origin.pipeline, owner=path)
-            outcomes = roll_out(
-                envs, PolicyActor(policy, pipeline), seeds=seeds, record=False, progress=bar("evaluate")
-            )
-            reports.append(
-                Report.of(
-                    task=config.env.id,
-                    policy=Path(path).name,
-                    masks=pipeline.masks,
-                    encoder="none" if pipeline.encoder is None else pipeline.encoder.name,
-                    outcomes=[outcome.success for outcome in outcomes],
-                    lengths=[outcome.length for outcome in outcomes],
-                    seeds=list(seeds),
-                    real_steps=origin.real_steps,
-                    imagined_steps=origin.imagined_steps,
-                    imagined_success=imagine(config.world, policy, config.seed) if config.world else None,
-                )
-            )
-    gains = [
-        paired_difference(np.array(report.outcomes), np.array(reports[0].outcomes), seed=config.seed)
-        for report in reports[1:]
-    ]
-    result: dict[str, Any] = {
-        "reports": [json.loads(report.to_json()) for report in reports],
-        "gains": [{"mean": gain.mean, "low": gain.interval.low, "high": gain.interval.high} for gain in gains],
-    }
-    Path(config.out).parent.mkdir(parents=True, exist_ok=True)
-    checkpoint.write_json(Path(config.out), result)
+            trials.pipeline.require(origin.pipeline, owner=path)
+            outcomes = trials.play(PolicyActor(policy, trials.pipeline))
+            imagined = None
+            if config.world:
+                world = World.from_pretrained(need(config.world, "world"))
+                imagined = imagine(world, policy, episodes=128, seed=config.seed)
+            reports.append(trials.report(outcomes, name=Path(path).name, origin=origin, imagined_success=imagined))
+    gains = save(reports, Path(config.out), seed=config.seed)
     for report, gain in zip(reports[1:], gains, strict=True):
         say(
             f"{report.policy} against {reports[0].policy}: {100 * gain.mean:+.0f} points of real success "
             f"[{100 * gain.interval.low:+.0f}, {100 * gain.interval.high:+.0f}], paired over {config.episodes} episodes"
         )
     return table(reports)
-
-
-def imagine(world_path: str, policy: Any, seed: int) -> float:
-    """Return the success of a policy in imagination, from the recorded first observations; a halt is a failure."""
-    from worldrl.agents.refinement import try_out
-    from worldrl.envs.imagined import ImaginedVectorEnv
-    from worldrl.world_model.world import World
-
-    world = World.from_pretrained(need(world_path, "world"))
-    env = ImaginedVectorEnv(world.model, world.starts, num_envs=min(128, world.firsts), horizon=world.horizon)
-    return try_out(env, policy, seed=seed).success

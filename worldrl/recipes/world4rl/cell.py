@@ -1,123 +1,165 @@
 """One cell: a method makes a policy, and the policy is measured in MuJoCo and held against imagination."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from worldrl.recipes import clone, evaluate, refine
-from worldrl.recipes.world4rl.grid import Cell, refine_options, world_name
+from worldrl.recipes import clone, evaluate, offline, plan, refine
+from worldrl.recipes.world4rl.grid import Cell, refine_options, worlds_name
 from worldrl.recipes.world4rl.stages import Options, environment
 
 CHECKPOINTS = (60, 200, 500)
 """Gradient steps of cloning after which a policy is ranked beside the finished one."""
 RANKED = 40
 """Real episodes by which policies are ranked."""
+PLANNED = 20
+"""Real episodes of planning, which is slow."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a cell works and finds things; ``data`` and ``world`` are those of its task and seed."""
+
+    cell: Cell
+    folder: Path
+    data: Path
+    world: Path
+    options: Options
+
+    @property
+    def told(self) -> Options:
+        """Return the options by which a recipe finds and seeds observations."""
+        at = {name: str(self.data / name) for name in ("observation", "features")}
+        return {**at, "seed": self.cell.seed}
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a method made: a policy's folder, or none where it is no policy; others to rank beside it; what it noted."""
+
+    policy: Path | None
+    ranked: Sequence[Path] = ()
+    notes: Any = None
 
 
 def run(folder: Path, options: Options) -> Options:
     """Make the policy of a cell, measure it, and return its figures."""
     cell = Cell(options["seed"], options["task"], options["method"], options["ablation"])
     home = folder.parents[1] / f"seed-{cell.seed}"
-    data, world = home / "data" / cell.task, home / world_name(cell).replace("world", "worlds", 1) / "world" / cell.task
-    make: dict[str, Callable[..., Options]] = {"bc": _bc, "world4rl": _refined, "ours": _refined}
-    made = make.get(cell.method, _offline)(folder, options, data, world)
-    report = _measure(folder, options, data, world, [Path(made["policy"])], options["episodes"])[0]
-    base = report if cell.method == "bc" else json.loads((_bc_folder(folder, cell) / "done.json").read_text())
+    world = home / worlds_name(cell) / "world" / cell.task
+    place = Place(cell, folder, home / "data" / cell.task, world, options)
+    made = MAKERS[cell.method](place)
+    if made.policy is None:
+        report, replays = made.notes, {"false_success_rate": None, "false_successes": 0, "replays": 0}
+    else:
+        report = _measure(place, [made.policy], options["episodes"])[0]
+        replays = _replayed(place, made.policy)
     return {
-        **{name: made.get(name) for name in ("refinement", "seconds_refining")},
-        "cell": {
-            "task": cell.task,
-            "seed": cell.seed,
-            "method": cell.method,
-            "ablation": cell.ablation,
-            "masks": report["masks"],
-            "expert_success": json.loads((data / "done.json").read_text())["expert_success"],
-            "bc_success": report["success"] if cell.method == "bc" else base["cell"]["real_success"],
-            "real_success": report["success"],
-            "imagined_success": report["imagined_success"],
-            "episodes": report["episodes"],
-            "false_success_rate": None,
-            "real_steps": report["real_steps"],
-            "outcomes": report["outcomes"],
-            **_replayed(options, data, world, Path(made["policy"])),
-        },
-        "ranking": _ranking(folder, options, data, world, made),
+        "cell": _figures(place, report) | replays,
+        "ranking": _ranking(place, made.ranked),
+        "refinement": made.notes if cell.method in ("world4rl", "ours") else None,
     }
 
 
-def _bc_folder(folder: Path, cell: Cell) -> Path:
-    return folder.parent / Cell(cell.seed, cell.task, "bc").name
+def _figures(place: Place, report: Options) -> Options:
+    """Return what is told of a cell."""
+    cell, bc = place.cell, place.folder.parent / Cell(place.cell.seed, place.cell.task, "bc").name / "done.json"
+    start = report["success"] if cell.method == "bc" else json.loads(bc.read_text())["cell"]["real_success"]
+    return {
+        "task": cell.task,
+        "seed": cell.seed,
+        "method": cell.method,
+        "ablation": cell.ablation,
+        "masks": report["masks"],
+        "expert_success": json.loads((place.data / "done.json").read_text())["expert_success"],
+        "bc_success": start,
+        "real_success": report["success"],
+        "imagined_success": report["imagined_success"],
+        "episodes": report["episodes"],
+        "real_steps": report["real_steps"],
+        "outcomes": report["outcomes"],
+    }
 
 
-def _bc(folder: Path, options: Options, data: Path, world: Path) -> Options:
+def _bc(place: Place) -> Made:
     """Take the cloned policy, and clone a few worse ones for the ranking."""
-    for steps in CHECKPOINTS:
-        clone.run(
-            clone.Config(
-                episodes=str(data / "episodes"), observation=str(data / "observation"), out=str(folder / f"at-{steps}"),
-                features=str(data / "features"), steps=steps, price=options["price"], seed=options["seed"],
-            )
-        )  # fmt: skip
-    return {"policy": str(data / "clone"), "ranked": [str(folder / f"at-{steps}") for steps in CHECKPOINTS]}
+    ranked = [place.folder / f"at-{steps}" for steps in CHECKPOINTS]
+    for steps, out in zip(CHECKPOINTS, ranked, strict=True):
+        episodes, price = str(place.data / "episodes"), place.options["price"]
+        clone.run(clone.Config(episodes=episodes, out=str(out), steps=steps, price=price, **place.told))
+    return Made(place.data / "clone", ranked)
 
 
-def _refined(folder: Path, options: Options, data: Path, world: Path) -> Options:
+def _refined(place: Place) -> Made:
     """Refine the cloned policy in imagination."""
     from worldrl.envs.guards import Guards
     from worldrl.recipes.refine import TrustOptions
 
-    change = dict(refine_options(Cell(options["seed"], options["task"], options["method"], options["ablation"])))
+    change = dict(refine_options(place.cell))
     guards, trust = Guards(**change.pop("guards", {})), TrustOptions(**change.pop("trust", {}))
-    settings: dict[str, Any] = {"steps": options["imagined_steps"]} | change
+    settings: dict[str, Any] = {"steps": place.options["imagined_steps"]} | change
     result = refine.run(
         refine.Config(
-            world=str(world), policy=str(data / "clone"), out=str(folder / "policy"), guards=guards, trust=trust,
-            checkpoints=3, seed=options["seed"], **settings,
+            world=str(place.world), policy=str(place.data / "clone"), out=str(place.folder / "policy"), guards=guards,
+            trust=trust, checkpoints=3, seed=place.cell.seed, **settings,
         )
     )  # fmt: skip
-    return {"policy": str(folder / "policy"), "ranked": result["checkpoints"], "refinement": result}
+    return Made(place.folder / "policy", [Path(path) for path in result["checkpoints"]], result)
 
 
-def _offline(folder: Path, options: Options, data: Path, world: Path) -> Options:
+def _offline(place: Place) -> Made:
     """Learn from the recorded episodes alone."""
-    from worldrl.recipes import offline
+    out, episodes = place.folder / "policy", str(place.data / "episodes")
+    offline.run(offline.Config(episodes=episodes, out=str(out), method=place.cell.method, **place.told))
+    return Made(out)
 
-    offline.run(
-        offline.Config(
-            episodes=str(data / "episodes"), observation=str(data / "observation"), features=str(data / "features"),
-            out=str(folder / "policy"), method=options["method"], seed=options["seed"],
+
+def _planned(place: Place) -> Made:
+    """Plan in the world model, with the cloned policy's proposals; there is no policy to keep."""
+    out = place.folder / "planning.json"
+    plan.run(
+        plan.Config(
+            env=environment(place.options), world=str(place.world), out=str(out), policy=str(place.data / "clone"),
+            episodes=min(PLANNED, place.options["episodes"]), imagined=PLANNED, **place.told,
         )
     )  # fmt: skip
-    return {"policy": str(folder / "policy"), "ranked": []}
+    return Made(None, notes=json.loads(out.read_text())["reports"][0])
 
 
-def _measure(
-    folder: Path, options: Options, data: Path, world: Path, policies: list[Path], episodes: int
-) -> list[Options]:
+MAKERS: dict[str, Callable[[Place], Made]] = {
+    "bc": _bc,
+    "world4rl": _refined,
+    "ours": _refined,
+    "td3_bc": _offline,
+    "iql": _offline,
+    "diffusion_policy": _offline,
+    "planning": _planned,
+}
+"""How each method makes its policy."""
+
+
+def _measure(place: Place, policies: Sequence[Path], episodes: int) -> list[Options]:
     """Evaluate policies in MuJoCo and in imagination; return their reports."""
-    out = folder / f"evaluation-{policies[0].name}.json"
+    out = place.folder / f"evaluation-{policies[0].name}.json"
     evaluate.run(
         evaluate.Config(
-            env=environment(options), policies=[str(path) for path in policies], observation=str(data / "observation"),
-            features=str(data / "features"), world=str(world), out=str(out), episodes=episodes, slots=10,
-            seed=options["seed"],
+            env=environment(place.options), policies=[str(path) for path in policies], world=str(place.world),
+            out=str(out), episodes=episodes, slots=10, **place.told,
         )
     )  # fmt: skip
     reports: list[Options] = json.loads(out.read_text())["reports"]
     return reports
 
 
-def _ranking(folder: Path, options: Options, data: Path, world: Path, made: Options) -> list[Options]:
+def _ranking(place: Place, ranked: Sequence[Path]) -> list[Options]:
     """Return imagined and real success of further policies of this cell, on fewer episodes."""
-    paths = [Path(path) for path in made["ranked"]]
-    if not paths:
-        return []
-    reports = _measure(folder, options, data, world, paths, min(RANKED, options["episodes"]))
+    reports = _measure(place, ranked, min(RANKED, place.options["episodes"])) if ranked else []
     return [{"imagined": report["imagined_success"], "real": report["success"]} for report in reports]
 
 
-def _replayed(options: Options, data: Path, world: Path, policy: Path) -> Options:
+def _replayed(place: Place, policy: Path) -> Options:
     """Return how many imagined successes, from every recorded start, fail when replayed in MuJoCo."""
     from worldrl.agents.imagination import imagine_run
     from worldrl.agents.policy import load_policy
@@ -128,12 +170,12 @@ def _replayed(options: Options, data: Path, world: Path, policy: Path) -> Option
     from worldrl.recipes.parts import make_env, pipeline_at, tokens_of
     from worldrl.world_model.world import World
 
-    loaded, dataset = World.from_pretrained(world), Dataset(data / "episodes")
-    with pipeline_at(data / "observation", data / "features") as pipeline:
-        starts = replay_of(tokens_of(dataset, pipeline), history=loaded.model.history).starts
-    dream = ImaginedVectorEnv(loaded.model, starts, num_envs=len(starts), horizon=loaded.horizon)
-    env = environment(options)
+    world, dataset = World.from_pretrained(place.world), Dataset(place.data / "episodes")
+    with pipeline_at(place.data / "observation", place.data / "features") as pipeline:
+        starts = replay_of(tokens_of(dataset, pipeline), history=world.model.history).starts
+    dream = ImaginedVectorEnv(world.model, starts, num_envs=len(starts), horizon=world.horizon)
+    env = environment(place.options)
     real = make_env(env.id, env.kwargs | {"drawing": False})
-    share = false_success(real, list(dataset), imagine_run(dream, load_policy(policy)[0], seed=options["seed"]))
+    share = false_success(real, list(dataset), imagine_run(dream, load_policy(policy)[0], seed=place.cell.seed))
     real.close()
     return {"false_success_rate": share.share, "false_successes": share.count, "replays": share.trials}

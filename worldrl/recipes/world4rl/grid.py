@@ -93,6 +93,6 @@ def refine_options(cell: Cell) -> dict[str, Any]:
     return PUBLISHED if cell.method == "world4rl" else ABLATIONS[cell.ablation].refine
 
 
-def world_name(cell: Cell) -> str:
-    """Return which of a seed's worlds a cell lives in."""
-    return f"world-{cell.ablation}" if ABLATIONS[cell.ablation].refits else "world"
+def worlds_name(cell: Cell) -> str:
+    """Return the folder of the worlds of a seed that a cell lives in."""
+    return f"worlds-{cell.ablation}" if ABLATIONS[cell.ablation].refits else "worlds"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from worldrl.recipes.world4rl.grid import ABLATIONS, Cell
+from worldrl.recipes.world4rl.grid import ABLATIONS, Cell, worlds_name
 
 Options = dict[str, Any]
 
@@ -60,14 +60,12 @@ def plan(root: Path, cells: list[Cell], settings: Options) -> list[Job]:
         data = [home / "data" / task for task in tasks]
         for task, folder in zip(tasks, data, strict=True):
             jobs.setdefault(folder, Job("data", folder, settings | {"task": task, "seed": cell.seed}, SECONDS["data"]))
-        needs = (home / "data" / cell.task,)
-        if cell.method in WORLDLY:
-            change = ABLATIONS[cell.ablation]
-            folder = home / ("worlds" if not change.refits else f"worlds-{cell.ablation}")
-            options = settings | {"seed": cell.seed, "fit": change.fit, "without": list(change.without)}
-            seconds = SECONDS["world"] * len(tasks)
-            jobs.setdefault(folder, Job("world", folder, options, seconds, threads=0, after=tuple(data)))
-            needs = (*needs, folder)
+        needs: tuple[Path, ...] = (home / "data" / cell.task,)
+        change, folder = ABLATIONS[cell.ablation], home / worlds_name(cell)
+        options = settings | {"seed": cell.seed, "fit": change.fit, "without": list(change.without)}
+        seconds = SECONDS["world"] * len(tasks)
+        jobs.setdefault(folder, Job("world", folder, options, seconds, threads=0, after=tuple(data)))
+        needs = (*needs, folder)
         folder = root / "cells" / cell.name
         if cell.method != "bc":
             needs = (*needs, root / "cells" / Cell(cell.seed, cell.task, "bc").name)
@@ -76,8 +74,6 @@ def plan(root: Path, cells: list[Cell], settings: Options) -> list[Job]:
     return list(jobs.values())
 
 
-WORLDLY = ("bc", "world4rl", "ours", "planning")
-"""Methods whose report needs a world model: to act in, or for the imagined figure."""
 SECONDS = {"data": 200.0, "world": 60.0, "bc": 60.0, "cell": 180.0, "planning": 1200.0, "diffusion_policy": 400.0}
 """What jobs take on one busy core, for the estimate alone; a world's is for each task."""
 
