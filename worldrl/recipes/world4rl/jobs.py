@@ -51,29 +51,48 @@ def plan(root: Path, cells: list[Cell], settings: Options) -> list[Job]:
     Args:
         root: Run folder of the grid.
         cells: What is wanted.
-        settings: Options that all jobs share: those of ``reproduce`` that change results.
+        settings: The options of ``reproduce`` that change results; each kind of job knows those that concern it.
     """
     jobs: dict[Path, Job] = {}
     for cell in cells:
-        home = root / f"seed-{cell.seed}"
-        tasks = list(settings["tasks"])
-        data = [home / "data" / task for task in tasks]
-        for task, folder in zip(tasks, data, strict=True):
-            jobs.setdefault(folder, Job("data", folder, settings | {"task": task, "seed": cell.seed}, SECONDS["data"]))
-        needs: tuple[Path, ...] = (home / "data" / cell.task,)
-        change, folder = ABLATIONS[cell.ablation], home / worlds_name(cell)
-        options = settings | {"seed": cell.seed, "fit": change.fit, "without": list(change.without)}
-        seconds = SECONDS["world"] * len(tasks)
-        jobs.setdefault(folder, Job("world", folder, options, seconds, threads=0, after=tuple(data)))
-        needs = (*needs, folder)
-        folder = root / "cells" / cell.name
-        if cell.method != "bc":
-            needs = (*needs, root / "cells" / Cell(cell.seed, cell.task, "bc").name)
-        options = settings | {"task": cell.task, "seed": cell.seed, "method": cell.method, "ablation": cell.ablation}
-        jobs[folder] = Job("cell", folder, options, SECONDS.get(cell.method, SECONDS["cell"]), after=needs)
+        for job in (*_data(root, cell.seed, settings), _world(root, cell, settings), _cell(root, cell, settings)):
+            jobs.setdefault(job.folder, job)
     return list(jobs.values())
 
 
+def _data(root: Path, seed: int, settings: Options) -> list[Job]:
+    """Return the jobs that record the episodes of a seed, one a task."""
+    known = {name: settings[name] for name in DATA}
+    return [
+        Job("data", root / f"seed-{seed}" / "data" / task, known | {"task": task, "seed": seed}, SECONDS["data"])
+        for task in settings["tasks"]
+    ]
+
+
+def _world(root: Path, cell: Cell, settings: Options) -> Job:
+    """Return the job that fits the worlds of a cell's seed."""
+    change = ABLATIONS[cell.ablation]
+    options = {name: settings[name] for name in (*DATA, *WORLD)}
+    options |= {"seed": cell.seed, "fit": change.fit, "without": list(change.without)}
+    after = tuple(job.folder for job in _data(root, cell.seed, settings))
+    folder, seconds = root / f"seed-{cell.seed}" / worlds_name(cell), SECONDS["world"] * len(settings["tasks"])
+    return Job("world", folder, options, seconds, threads=0, after=after)
+
+
+def _cell(root: Path, cell: Cell, settings: Options) -> Job:
+    """Return the job that makes and measures a cell's policy."""
+    options = {name: settings[name] for name in (*DATA, *WORLD, *CELL)}
+    options |= {"task": cell.task, "seed": cell.seed, "method": cell.method, "ablation": cell.ablation}
+    start = () if cell.method == "bc" else (root / "cells" / Cell(cell.seed, cell.task, "bc").name,)
+    after = (_world(root, cell, settings).folder, *start)
+    return Job("cell", root / "cells" / cell.name, options, SECONDS.get(cell.method, SECONDS["cell"]), after=after)
+
+
+DATA = ("env_kwargs", "demonstrations", "rollouts", "random", "beyond", "encoder", "objects", "pixels", "clone_steps",
+        "price", "episodes")  # fmt: skip
+WORLD = ("tasks", "world_model", "fit_steps", "batch_size", "success_steps", "success_price")
+CELL = ("imagined_steps",)
+"""Which options concern which kind of job, beside those of the kinds before."""
 SECONDS = {"data": 200.0, "world": 60.0, "bc": 60.0, "cell": 180.0, "planning": 1200.0, "diffusion_policy": 400.0}
 """What jobs take on one busy core, for the estimate alone; a world's is for each task."""
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from worldrl.recipes.world4rl.jobs import Job
 
+COMMAND = [sys.executable, "-m", "worldrl.recipes.world4rl.jobs"]
 LAST_LINES = 5
 POLL_S = 0.5
 
@@ -40,8 +41,9 @@ class _Running:
         )
         self.log = (job.folder / "log.txt").open("w")
         threads = {} if job.threads == 0 else {"OMP_NUM_THREADS": str(job.threads)}
-        command = [sys.executable, "-m", "worldrl.recipes.world4rl.jobs", str(spec)]
-        self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log, env=os.environ | threads)
+        self.process = subprocess.Popen(
+            [*COMMAND, str(spec)], stdout=self.log, stderr=self.log, env=os.environ | threads
+        )
 
     def stop(self) -> None:
         """Kill it if it runs, and close its log."""
@@ -88,7 +90,8 @@ def _next(waiting: Sequence[Job], running: Sequence[_Running], workers: int) -> 
     """Return the first job that may begin now."""
     if len(running) >= workers or any(one.job.threads == 0 for one in running):
         return None
-    ready = next((job for job in waiting if job.is_ready()), None)
+    pending = {job.folder for job in waiting} | {one.job.folder for one in running}
+    ready = next((job for job in waiting if job.is_ready() and pending.isdisjoint(job.after)), None)
     return None if ready is None or (ready.threads == 0 and running) else ready
 
 

@@ -1,0 +1,145 @@
+"""The grid of an experiment: what is run, in which order, what is repeated, and what is told of failures."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from worldrl.recipes.world4rl import report
+from worldrl.recipes.world4rl.grid import ABLATIONS, Cell, cells, refine_options
+from worldrl.recipes.world4rl.jobs import Job, plan
+from worldrl.recipes.world4rl.runner import Limits, failure, run_jobs
+
+SETTINGS: dict[str, Any] = dict.fromkeys(
+    ("env_kwargs", "demonstrations", "rollouts", "random", "beyond", "encoder", "objects", "pixels", "clone_steps",
+     "price", "episodes", "world_model", "fit_steps", "batch_size", "success_steps", "success_price", "imagined_steps"),
+    1,
+) | {"tasks": ["soccer", "hammer"]}  # fmt: skip
+LIMITS = Limits(workers=2, job_s=20.0, total_s=60.0)
+
+
+def job(folder: Path, code: str, *after: Path) -> Job:
+    return Job("data", folder, {"code": code}, 1.0, after=after)
+
+
+@pytest.fixture
+def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let jobs run the code in their options instead of a stage."""
+    program = (
+        "import json, pathlib, sys; spec = json.loads(pathlib.Path(sys.argv[-1]).read_text()); "
+        "folder = pathlib.Path(spec['folder']); exec(spec['options']['code']); "
+        "(folder / 'done.json').write_text(json.dumps({'options': spec['options'], 'seconds': 0.1}))"
+    )
+    real = sys.executable
+    monkeypatch.setattr("worldrl.recipes.world4rl.runner.COMMAND", [real, "-c", program])
+
+
+def test_tier_one_is_three_methods_on_six_tasks_under_three_seeds() -> None:
+    tasks = ["a", "b", "c", "d", "e", "f"]
+    assert len(list(cells(tasks=tasks, seeds=[0, 1, 2], tier=1))) == 54
+    assert len({cell.name for cell in cells(tasks=tasks, seeds=[0, 1, 2], tier=2)}) == 108
+
+
+def test_tier_three_ablates_on_the_tasks_of_the_paper() -> None:
+    found = {
+        (c.task, c.ablation) for c in cells(tasks=["soccer", "door-lock"], seeds=[0], tier=3) if c.method == "ours"
+    }
+    assert found == {("soccer", "none"), *(("door-lock", name) for name in ABLATIONS)}
+
+
+def test_the_published_recipe_has_no_guard_and_keeps_the_last_policy() -> None:
+    options = refine_options(Cell(0, "soccer", "world4rl"))
+    assert options["anchor"] == 0.0 and options["guards"] == {"halt": False} and options["trust"]["last"]
+
+
+def test_every_job_comes_after_what_it_needs_and_worlds_are_shared(tmp_path: Path) -> None:
+    jobs = plan(tmp_path, list(cells(tasks=["soccer", "hammer"], seeds=[0], tier=1)), SETTINGS)
+    places = {job.folder: i for i, job in enumerate(jobs)}
+    assert [job.kind for job in jobs].count("world") == 1 and [job.kind for job in jobs].count("data") == 2
+    assert all(places[needed] < places[job.folder] for job in jobs for needed in job.after)
+
+
+def test_only_what_an_option_concerns_is_another_job(tmp_path: Path) -> None:
+    before, after = (
+        {
+            job.folder: job.options
+            for job in plan(tmp_path, [Cell(0, "soccer", "ours")], SETTINGS | {"imagined_steps": n})
+        }
+        for n in (1, 2)
+    )
+    assert [folder.name for folder in before if before[folder] != after[folder]] == ["soccer-0-ours"]
+
+
+def test_what_is_done_is_not_repeated_and_other_options_are(tmp_path: Path, scripted: None) -> None:
+    count = "p = folder.parent / 'count'; p.write_text(str(int(p.read_text()) + 1) if p.exists() else '1')"
+    one = job(tmp_path / "a", count)
+    for _ in range(2):
+        assert run_jobs([one], LIMITS, print) == []
+    assert (tmp_path / "count").read_text() == "1"
+    run_jobs([job(tmp_path / "a", count + " ")], LIMITS, print)
+    assert (tmp_path / "count").read_text() == "2"
+
+
+def test_a_failure_is_written_down_what_needs_it_waits_and_the_rest_goes_on(tmp_path: Path, scripted: None) -> None:
+    bad, good = job(tmp_path / "bad", "raise ValueError('no ball')"), job(tmp_path / "good", "pass")
+    told: list[str] = []
+    failed = run_jobs([bad, job(tmp_path / "after", "pass", tmp_path / "bad"), good], LIMITS, told.append)
+    assert failed == [bad] and good.is_done() and not (tmp_path / "after").exists()
+    why = failure(tmp_path / "bad")
+    assert why is not None and "no ball" in str(why["log"]) and any("no ball" in line for line in told)
+    run_jobs([job(tmp_path / "bad", "pass")], LIMITS, print)
+    assert failure(tmp_path / "bad") is None
+
+
+def test_a_job_that_takes_too_long_is_stopped(tmp_path: Path, scripted: None) -> None:
+    slow = job(tmp_path / "slow", "import time; time.sleep(60)")
+    assert run_jobs([slow], Limits(1, 1.0, 60.0), print) == [slow]
+
+
+def test_no_job_is_begun_after_time_is_up(tmp_path: Path, scripted: None) -> None:
+    assert run_jobs([job(tmp_path / "a", "pass")], Limits(1, 1.0, -1.0), print) == []
+    assert not (tmp_path / "a").exists()
+
+
+def cell(task: str, method: str, outcomes: list[int], **more: Any) -> dict[str, Any]:
+    share = sum(outcomes) / len(outcomes)
+    return {
+        "task": task, "seed": 0, "method": method, "ablation": "none", "masks": "simulator", "expert_success": 1.0,
+        "bc_success": 0.5, "real_success": share, "imagined_success": 0.9, "episodes": len(outcomes),
+        "real_steps": 10, "outcomes": outcomes, "false_success_rate": 0.1, "false_successes": 1, "replays": 10,
+    } | more  # fmt: skip
+
+
+def put(root: Path, figures: dict[str, Any]) -> None:
+    folder = root / "cells" / Cell(figures["seed"], figures["task"], figures["method"]).name
+    folder.mkdir(parents=True)
+    done = {"cell": figures, "seconds": 5.0, "ranking": [], "refinement": None}
+    (folder / "done.json").write_text(json.dumps(done))
+    (folder / "job.json").write_text(json.dumps({"kind": "cell"}))
+
+
+def test_the_report_tells_what_there_is_what_is_missing_and_what_failed(tmp_path: Path) -> None:
+    wanted = [Cell(0, "soccer", method) for method in ("bc", "world4rl", "ours")]
+    put(tmp_path, cell("soccer", "bc", [1, 0] * 50))
+    put(tmp_path, cell("soccer", "ours", [1] * 80 + [0] * 20))
+    broken = tmp_path / "cells" / "soccer-0-world4rl"
+    broken.mkdir()
+    (broken / "failed.json").write_text(json.dumps({"log": ["it broke"]}))
+    text = report.write(tmp_path, wanted, tmp_path / "results")
+    saved = json.loads((tmp_path / "results" / "world4rl.json").read_text())
+    assert [one["method"] for one in saved["cells"]] == ["bc", "ours"] and saved["cells"][1]["seconds"] == 5.0
+    assert "failed: it broke" in text and "+30 [" in text and "masks: simulator" in text
+    assert "0 are worse" in text and "up to 95 %" in text
+
+
+def test_a_cell_is_flagged_when_it_is_worse_beyond_doubt() -> None:
+    base = cell("soccer", "bc", [1] * 60 + [0] * 40)
+    worse, alike = cell("soccer", "ours", [1] * 40 + [0] * 60), cell("soccer", "ours", [1] * 57 + [0] * 43)
+    assert report.is_worse(worse, [base]) and not report.is_worse(alike, [base])
+
+
+def test_none_of_eighteen_still_allows_fifteen_per_cent() -> None:
+    assert report.upper_bound(0, 18) == pytest.approx(1 - 0.05 ** (1 / 18), abs=1e-6)
+    assert report.upper_bound(0, 18) == pytest.approx(0.153, abs=1e-3)
