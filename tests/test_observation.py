@@ -115,3 +115,11 @@ def test_proprioception_that_is_no_number_is_refused(data: dict[str, Array]) -> 
     broken = np.full((60, 4), np.nan, np.float32)
     with pytest.raises(DataError, match=r"proprio must be finite and \(b, 4\)"):
         fit(data)(data["frames"], broken, data["labels"])
+
+
+def test_slots_without_an_object_stay_zero_and_change_nothing_else(data: dict[str, Array]) -> None:
+    tight, wide = fit(data), fit(data, slots=4)
+    assert tight.shape == (3, 10) and wide.shape == (5, 10) and tight.hash != wide.hash
+    seen = wide(**data)
+    np.testing.assert_allclose(seen[:, :3], tight(**data), atol=1e-5)
+    assert not seen[:, 3:].any()

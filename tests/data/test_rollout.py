@@ -104,3 +104,9 @@ def test_an_environment_that_hides_success_is_refused(env, monkeypatch):
 def test_needs_an_environment():
     with pytest.raises(ValueError, match="envs must hold at least 1 environment, got 0"):
         roll_out([], seek, seeds=[0], record=False)
+
+
+def test_an_episode_goes_on_as_far_beyond_its_success_as_it_is_told(env):
+    (short,) = roll_out([env], seek, seeds=[4], record=True)
+    (further,) = roll_out([env], seek, seeds=[4], record=True, beyond=2)
+    assert len(further) == len(short) + 2 and further.success.argmax() == len(short)

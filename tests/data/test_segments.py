@@ -41,10 +41,17 @@ def test_imagined_episodes_start_with_the_same_padding():
     assert numbers(first.obs) == [[0, 0, 0], [10, 10, 10]] and numbers(first.acts) == [[0, 0], [0, 0]]
     every = sampler().starts(first_only=False)
     (batch,) = sampler().epoch(10)
-    assert torch.equal(every.obs, batch.obs[:, :-1]) and torch.equal(every.acts, batch.acts[:, :-1])
+    assert torch.equal(every.obs, batch.obs[:4, :-1]) and torch.equal(every.acts, batch.acts[:4, :-1])
     second = sampler().starts(first_only=False, stride=2)
     assert numbers(second.obs) == [[0, 0, 0], [0, 1, 2], [10, 10, 10]]
     assert numbers(second.acts) == [[0, 0], [0, 0.1], [0, 0]]
+
+
+def test_no_imagined_episode_starts_in_success_unless_a_recorded_one_did():
+    inside = sampler().starts(first_only=False)
+    assert numbers(inside.obs[:, -1]) == [0, 1, 2, 10]  # 11 is a success
+    solved = SegmentSampler(OBS, ACTS, [SUCCESS[0], np.array([True, True, False])], history=3, seed=0)
+    assert len(solved.starts()) == 2
 
 
 def test_a_history_of_one_needs_no_padding():

@@ -94,13 +94,13 @@ def test_an_untouched_instance_can_be_put_into_a_recorded_moment(soccer: MetaWor
 def test_the_view_stands_upright_and_shows_the_objects(soccer: MetaWorldEnv) -> None:
     soccer.reset(seed=0)
     labels = soccer.labels()
-    assert soccer.objects == ("soccer_ball", "goal_whole", "target")
-    rows = [np.nonzero(labels == label)[0] for label in (1, 2)]
+    assert soccer.objects == ("fingers", "soccer_ball", "goal_whole", "target")
+    rows = [np.nonzero(labels == label)[0] for label in (2, 3)]
     assert len(rows[0]) >= 8 and len(rows[1]) >= 60
     assert rows[0].mean() > rows[1].mean()  # the ball lies nearer, so lower in a picture that stands upright
     frame = soccer.render()
     assert frame is not None
-    assert frame[labels == 1].std() > 10  # black and white patches
+    assert frame[labels == 2].std() > 10  # black and white patches
 
 
 def test_the_site_that_marks_the_target_is_seen_and_no_other(soccer: MetaWorldEnv) -> None:
@@ -117,8 +117,8 @@ def test_the_site_that_marks_the_target_is_seen_and_no_other(soccer: MetaWorldEn
 def test_a_moving_part_is_an_object_of_its_own_and_seen_apart_from_what_carries_it() -> None:
     env = MetaWorldEnv("door-lock", size=98)
     env.reset(seed=0)
-    assert env.objects == ("door", "lock_link")
-    area = [int((env.labels() == label).sum()) for label in (1, 2)]
+    assert env.objects == ("fingers", "door", "lock_link")
+    area = [int((env.labels() == label).sum()) for label in (2, 3)]
     assert area[0] > 10 * area[1] > 300
 
 
@@ -170,3 +170,14 @@ def test_wrong_options_are_refused_with_the_way_out(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "metaworld.env_dict", None)
     with pytest.raises(ConfigError, match=r'pip install "worldrl\[metaworld\]"'):
         MetaWorldEnv("soccer")
+
+
+def test_success_need_not_end_an_episode() -> None:
+    env = MetaWorldEnv("door-lock", size=16, terminate=False, drawing=False)
+    env.reset(seed=0)
+    wins = []
+    for _ in range(env.max_steps):
+        _, _, end, trunc, info = env.step(metaworld_script(env))
+        wins.append(info["success"])
+        assert not end
+    assert trunc and any(wins[:40])

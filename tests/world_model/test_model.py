@@ -104,3 +104,31 @@ def test_it_learns_a_world_and_calibrates_what_it_calls_success(world: Tokens) -
     assert (out.obs - truth)[:, 0, :2].abs().mean() < 0.3 * (truth - obs[:, -1])[:, 0, :2].abs().mean()
     answers = torch.as_tensor(np.stack([s[7] for s in held.success]))
     assert ((out.success >= model.success_threshold) == answers).float().mean() >= 0.8
+
+
+def test_several_tasks_share_one_network_and_each_keeps_its_own_judges(world: Tokens, tmp_path: Path) -> None:
+    mirrored = Tokens(world.obs, [-acts for acts in world.acts], world.success, world.policies)
+    models = [make(TOKENS | {"tasks": 2, "task": task}) for task in range(2)]
+    fit_dynamics(models, [world, mirrored], steps=80, seed=0)
+    assert models[0].denoiser.net is models[1].denoiser.net
+    for task, model in enumerate(models):
+        model.freeze().save_pretrained(tmp_path / str(task))
+    loaded = [DiffusionWorldModel.from_pretrained(tmp_path / str(task)) for task in range(2)]
+    given = inputs(loaded[0])
+    moved = [(model.imagine(**given).obs - given["obs"][:, -1])[:, 0, :2] for model in loaded]
+    pushed = given["acts"][:, -1]
+    assert (moved[0] * pushed).sum() > 0 > (moved[1] * pushed).sum()  # the same push, the other way round
+
+
+def test_a_number_that_never_changed_is_held(world: Tokens) -> None:
+    model = make(TOKENS)
+    fit_dynamics([model], [world], steps=5, seed=0)
+    given = inputs(model)
+    out = model.imagine(**given).obs
+    torch.testing.assert_close(out[:, 1:], given["obs"][:, -1, 1:])
+    assert not torch.equal(out[:, 0, :2], given["obs"][:, -1, 0, :2])
+
+
+def test_a_task_that_is_not_among_the_tasks_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"task must be in \[0, 2\), got 2"):
+        make(TOKENS | {"tasks": 2, "task": 2})
