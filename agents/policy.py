@@ -9,10 +9,10 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
 from worldrl import checkpoint
+from worldrl.agents.extractors import TokenExtractor, extractor_class
 from worldrl.errors import CheckpointError, ConfigError
 from worldrl.objects.gated import GatedTokens
 from worldrl.types import Array
@@ -29,56 +29,6 @@ class Origin:
     pipeline: str
     real_steps: int = 0
     imagined_steps: int = 0
-
-
-class TokenExtractor(BaseFeaturesExtractor):
-    """Read tokens through gates, so that few demonstrations do not teach where the distractors stood.
-
-    Args:
-        observation_space: ``(k, d)``.
-        width: Of the features.
-    """
-
-    def __init__(self, observation_space: spaces.Box, width: int = 128) -> None:
-        super().__init__(observation_space, width)
-        tokens, features = observation_space.shape
-        self.gated = GatedTokens(obs_shape=(tokens, features), width=width)
-        self.rest = nn.Sequential(nn.SiLU(), nn.Linear(width, width), nn.SiLU())
-
-    def forward(self, observations: Tensor) -> Tensor:
-        """Return features ``(b, width)`` of tokens ``(b, k, d)``."""
-        features: Tensor = self.rest(self.gated(observations))
-        return features
-
-
-class FrameExtractor(BaseFeaturesExtractor):
-    """Read frames ``(c, h, w)`` in ``[-1, 1]`` with strided convolutions.
-
-    Args:
-        observation_space: ``(c, h, w)``.
-        width: Of the features.
-    """
-
-    def __init__(self, observation_space: spaces.Box, width: int = 128) -> None:
-        super().__init__(observation_space, width)
-        channels = observation_space.shape[0]
-        self.body = nn.Sequential(
-            nn.Conv2d(channels, 16, 5, stride=2, padding=2),
-            nn.SiLU(),
-            nn.Conv2d(16, 32, 3, stride=2, padding=1),
-            nn.SiLU(),
-            nn.Conv2d(32, 32, 3, stride=2, padding=1),
-            nn.SiLU(),
-            nn.AdaptiveAvgPool2d(6),
-            nn.Flatten(),
-            nn.Linear(32 * 36, width),
-            nn.SiLU(),
-        )
-
-    def forward(self, observations: Tensor) -> Tensor:
-        """Return features ``(b, width)``."""
-        features: Tensor = self.body(observations)
-        return features
 
 
 class GaussianPolicy(ActorCriticPolicy):
@@ -112,12 +62,11 @@ class GaussianPolicy(ActorCriticPolicy):
         if not sigma > 0 or not (sigma_cap is None or sigma_cap > 0):
             raise ConfigError(f"sigma and sigma_cap must be positive, got {sigma} and {sigma_cap}.")
         self.sigma, self.sigma_cap = sigma, sigma_cap
-        tokens = len(observation_space.shape) == 2
         settings: dict[str, Any] = {
             "net_arch": {"pi": [128], "vf": [128]},
             "activation_fn": nn.SiLU,
             "share_features_extractor": False,
-            "features_extractor_class": TokenExtractor if tokens else FrameExtractor,
+            "features_extractor_class": extractor_class(observation_space.shape),
             "log_std_init": float(np.log(sigma)),
             "normalize_images": False,
         }
