@@ -1,8 +1,10 @@
-"""The policy: a stable-baselines3 actor-critic over tokens or frames, saved as plain tensors."""
+"""The policy: a stable-baselines3 actor-critic over tokens or frames, saved as plain tensors; how policies act."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -15,7 +17,7 @@ from worldrl import checkpoint
 from worldrl.agents.extractors import TokenExtractor, extractor_class
 from worldrl.errors import CheckpointError, ConfigError
 from worldrl.objects.gated import GatedTokens
-from worldrl.types import Array
+from worldrl.types import Array, Policy
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,22 @@ class Origin:
     pipeline: str
     real_steps: int = 0
     imagined_steps: int = 0
+
+
+class ActingPolicy(Policy, Protocol):
+    """A policy that acts in real episodes, each with a memory of its own, and that can be saved."""
+
+    def begin(self, seed: int) -> Any:
+        """Return the memory with which an episode starts; all chance in the episode comes from ``seed``."""
+        ...
+
+    def act(self, obs: Array, memories: Sequence[Any], *, deterministic: bool) -> Array:
+        """Return the actions ``(b, a)`` for ``obs`` ``(b, *o)``, not clipped, and change the memories in place."""
+        ...
+
+    def save_pretrained(self, path: Path, *, origin: Origin) -> None:
+        """Save to a folder that ``load_policy`` reads."""
+        ...
 
 
 class GaussianPolicy(ActorCriticPolicy):
@@ -72,6 +90,16 @@ class GaussianPolicy(ActorCriticPolicy):
         }
         super().__init__(observation_space, action_space, lr_schedule or (lambda _: 3e-4), **settings | kwargs)
         self._anchor: list[GaussianPolicy] = []  # in a list, so that torch does not take it for a part of this policy
+
+    @property
+    def obs_shape(self) -> tuple[int, ...]:
+        """Tokens ``(k, d)`` or frames ``(c, h, w)``."""
+        return tuple(self.observation_space.shape or ())
+
+    @property
+    def act_dim(self) -> int:
+        """Numbers of an action."""
+        return int(np.prod(self.action_space.shape or ()))
 
     def anchor_to(self, other: "GaussianPolicy") -> None:
         """Pull towards another policy, which is frozen, in every update from now on."""
@@ -124,6 +152,18 @@ class GaussianPolicy(ActorCriticPolicy):
         """Return the standard deviation of actions ``(a,)``, capped."""
         return np.asarray(self._log_std().detach().exp().cpu().numpy())
 
+    def begin(self, seed: int) -> np.random.Generator:
+        """Return what an episode draws its noise from."""
+        return np.random.default_rng([seed, 3])
+
+    def act(self, obs: Array, memories: Sequence[Any], *, deterministic: bool) -> Array:
+        """Return the mean actions ``(b, a)`` for ``obs`` ``(b, *o)``, or samples, not clipped."""
+        with torch.no_grad():
+            acts = self.mean(torch.as_tensor(obs, device=self.device)).cpu().numpy()
+        if not deterministic:
+            acts = acts + self.std() * np.stack([rng.standard_normal(acts.shape[1]) for rng in memories])
+        return np.asarray(acts)
+
     def _log_std(self) -> Tensor:
         """Return the log of the standard deviation, capped; above the cap its gradient still finds the way back."""
         if self.sigma_cap is None:
@@ -140,8 +180,9 @@ class GaussianPolicy(ActorCriticPolicy):
             StorageError: If it cannot be written.
         """
         config = {
-            "obs_shape": list(self.observation_space.shape or ()),
-            "act_dim": int(np.prod(self.action_space.shape or ())),
+            "class": type(self).__name__,
+            "obs_shape": list(self.obs_shape),
+            "act_dim": self.act_dim,
             "sigma": self.sigma,
             "sigma_cap": self.sigma_cap,
             "origin": asdict(origin),
@@ -149,8 +190,18 @@ class GaussianPolicy(ActorCriticPolicy):
         checkpoint.save(path, kind="policy", config=config, tensors=self.state_dict())
 
 
-def load_policy(path: Path) -> tuple[GaussianPolicy, Origin]:
-    """Load a policy and what it was made for and from.
+POLICIES = {
+    "GaussianPolicy": ("worldrl.agents.policy", "make_policy"),
+    "DiffusionPolicy": ("worldrl.agents.diffusion_policy", "DiffusionPolicy"),
+}
+"""Every class of policy that a folder may hold, with the module and the name of what makes one.
+
+A module is imported only once a folder holds its class: diffusers alone takes seconds.
+"""
+
+
+def load_policy(path: Path) -> tuple[ActingPolicy, Origin]:
+    """Load a policy of any class in ``POLICIES``, and what it was made for and from.
 
     Raises:
         CheckpointError: If the folder is damaged or not a policy.
@@ -158,10 +209,14 @@ def load_policy(path: Path) -> tuple[GaussianPolicy, Origin]:
     saved = checkpoint.load(path, kind="policy")
     with checkpoint.described(path, "a policy"):
         config = dict(saved.config)
-        origin = Origin(**config.pop("origin"))
-        policy = make_policy(tuple(config.pop("obs_shape")), int(config.pop("act_dim")), **config)
+        name, origin = config.pop("class"), Origin(**config.pop("origin"))
+        if name not in POLICIES:
+            raise CheckpointError(f"{path} must hold one of {', '.join(POLICIES)}, got {name!r}: make it again.")
+        module, maker = POLICIES[name]
+        make = getattr(import_module(module), maker)
+        policy = make(tuple(config.pop("obs_shape")), int(config.pop("act_dim")), **config)
     checkpoint.load_state(policy, saved.tensors, path=path)
-    policy.set_training_mode(False)
+    policy.eval()
     return policy, origin
 
 
@@ -175,17 +230,17 @@ class PolicyActor:
     """A policy behind an observation pipeline, acting in real environments; all running ones are encoded together.
 
     Args:
-        policy: Speaks the pipeline's observations.
+        policy: An ``ActingPolicy`` that speaks the pipeline's observations.
         pipeline: Called with frames, proprioception and labels.
         deterministic: Whether to take the mean action rather than a sample.
     """
 
     def __init__(self, policy: Any, pipeline: Any, *, deterministic: bool = True) -> None:
         self.policy, self.pipeline, self.deterministic = policy, pipeline, deterministic
-        self._rngs: dict[int, np.random.Generator] = {}
+        self._memories: dict[int, Any] = {}
 
     def begin(self, slot: int, env: Any, seed: int) -> None:
-        """Start an episode in a slot; a sampling policy draws from the episode's seed.
+        """Start an episode in a slot, with a fresh memory; a sampling policy draws from the episode's seed.
 
         Raises:
             CheckpointError: If the environment labels other objects than the pipeline was fitted on.
@@ -195,7 +250,7 @@ class PolicyActor:
                 f"the observation pipeline was made for the objects {', '.join(self.pipeline.objects)}, this task has "
                 f"{', '.join(env.unwrapped.objects)}: use the task it was made for, or fit another."
             )
-        self._rngs[slot] = np.random.default_rng([seed, 3])
+        self._memories[slot] = self.policy.begin(seed)
 
     def act(self, observations: list[Any], envs: list[Any], slots: Array) -> Array:
         """Return the actions ``(b, a)`` in ``[-1, 1]``."""
@@ -205,9 +260,6 @@ class PolicyActor:
         if self.pipeline.masks == "simulator":
             labels = np.stack([env.unwrapped.labels() for env in envs])
         obs = self.pipeline(frames, proprio, labels)
-        with torch.no_grad():
-            acts = self.policy.mean(torch.as_tensor(obs, device=self.policy.device)).cpu().numpy()
-        if not self.deterministic:
-            noise = np.stack([self._rngs[int(slot)].standard_normal(acts.shape[1]) for slot in slots])
-            acts = acts + self.policy.std() * noise
+        memories = [self._memories.get(int(slot)) for slot in slots]  # the mean of a Gaussian needs none
+        acts = self.policy.act(np.asarray(obs), memories, deterministic=self.deterministic)
         return np.asarray(np.clip(acts, -1.0, 1.0), np.float32)

@@ -57,11 +57,13 @@ def try_out(env: VectorEnv[Any, Any, Any], policy: Any, *, seed: int) -> Trial:
     obs, _ = env.reset(seed=seed, options={"start": np.arange(count)})
     wins, halts, over = np.zeros(count, bool), np.zeros(count, bool), np.zeros(count, bool)
     lengths = np.zeros(count, np.int64)
+    state, began = None, np.ones(count, bool)
     while not over.all():
-        acts, _ = policy.predict(obs, deterministic=True)
+        acts, state = policy.predict(obs, state, began, deterministic=True)
         obs, _, end, trunc, info = env.step(np.clip(acts, -1.0, 1.0))
+        began = end | trunc
         lengths[~over] += 1
-        fresh = (end | trunc) & ~over
+        fresh = began & ~over
         if fresh.any():
             wins[fresh] = info["final_info"]["success"][fresh]
             halts[fresh] = info["final_info"]["halted"][fresh]
