@@ -1,22 +1,24 @@
-"""The policy: a stable-baselines3 actor-critic over tokens or frames, saved as plain tensors."""
+"""The policy: a stable-baselines3 actor-critic over tokens or frames, saved as plain tensors; how policies act."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
 from worldrl import checkpoint
+from worldrl.agents.extractors import TokenExtractor, extractor_class
 from worldrl.agents.observing import check_objects, observe
-from worldrl.errors import ConfigError
+from worldrl.errors import CheckpointError, ConfigError
 from worldrl.objects.gated import GatedTokens
-from worldrl.types import Array
+from worldrl.types import Array, Policy
 
 
 @dataclass(frozen=True)
@@ -32,54 +34,20 @@ class Origin:
     imagined_steps: int = 0
 
 
-class TokenExtractor(BaseFeaturesExtractor):
-    """Read tokens through gates, so that few demonstrations do not teach where the distractors stood.
+class ActingPolicy(Policy, Protocol):
+    """A policy that acts in real episodes, each with a memory of its own, and that can be saved."""
 
-    Args:
-        observation_space: ``(k, d)``.
-        width: Of the features.
-    """
+    def begin(self, seed: int) -> Any:
+        """Return the memory with which an episode starts; all chance in the episode comes from ``seed``."""
+        ...
 
-    def __init__(self, observation_space: spaces.Box, width: int = 128) -> None:
-        super().__init__(observation_space, width)
-        tokens, features = observation_space.shape
-        self.gated = GatedTokens(obs_shape=(tokens, features), width=width)
-        self.rest = nn.Sequential(nn.SiLU(), nn.Linear(width, width), nn.SiLU())
+    def act(self, obs: Array, memories: Sequence[Any], *, deterministic: bool) -> Array:
+        """Return the actions ``(b, a)`` for ``obs`` ``(b, *o)``, not clipped, and change the memories in place."""
+        ...
 
-    def forward(self, observations: Tensor) -> Tensor:
-        """Return features ``(b, width)`` of tokens ``(b, k, d)``."""
-        features: Tensor = self.rest(self.gated(observations))
-        return features
-
-
-class FrameExtractor(BaseFeaturesExtractor):
-    """Read frames ``(c, h, w)`` in ``[-1, 1]`` with strided convolutions.
-
-    Args:
-        observation_space: ``(c, h, w)``.
-        width: Of the features.
-    """
-
-    def __init__(self, observation_space: spaces.Box, width: int = 128) -> None:
-        super().__init__(observation_space, width)
-        channels = observation_space.shape[0]
-        self.body = nn.Sequential(
-            nn.Conv2d(channels, 16, 5, stride=2, padding=2),
-            nn.SiLU(),
-            nn.Conv2d(16, 32, 3, stride=2, padding=1),
-            nn.SiLU(),
-            nn.Conv2d(32, 32, 3, stride=2, padding=1),
-            nn.SiLU(),
-            nn.AdaptiveAvgPool2d(6),
-            nn.Flatten(),
-            nn.Linear(32 * 36, width),
-            nn.SiLU(),
-        )
-
-    def forward(self, observations: Tensor) -> Tensor:
-        """Return features ``(b, width)``."""
-        features: Tensor = self.body(observations)
-        return features
+    def save_pretrained(self, path: Path, *, origin: Origin) -> None:
+        """Save to a folder that ``load_policy`` reads."""
+        ...
 
 
 class GaussianPolicy(ActorCriticPolicy):
@@ -113,17 +81,26 @@ class GaussianPolicy(ActorCriticPolicy):
         if not sigma > 0 or not (sigma_cap is None or sigma_cap > 0):
             raise ConfigError(f"sigma and sigma_cap must be positive, got {sigma} and {sigma_cap}.")
         self.sigma, self.sigma_cap = sigma, sigma_cap
-        tokens = len(observation_space.shape) == 2
         settings: dict[str, Any] = {
             "net_arch": {"pi": [128], "vf": [128]},
             "activation_fn": nn.SiLU,
             "share_features_extractor": False,
-            "features_extractor_class": TokenExtractor if tokens else FrameExtractor,
+            "features_extractor_class": extractor_class(observation_space.shape),
             "log_std_init": float(np.log(sigma)),
             "normalize_images": False,
         }
         super().__init__(observation_space, action_space, lr_schedule or (lambda _: 3e-4), **settings | kwargs)
         self._anchor: list[GaussianPolicy] = []  # in a list, so that torch does not take it for a part of this policy
+
+    @property
+    def obs_shape(self) -> tuple[int, ...]:
+        """Tokens ``(k, d)`` or frames ``(c, h, w)``."""
+        return tuple(self.observation_space.shape or ())
+
+    @property
+    def act_dim(self) -> int:
+        """Numbers of an action."""
+        return int(np.prod(self.action_space.shape or ()))
 
     def anchor_to(self, other: "GaussianPolicy") -> None:
         """Pull towards another policy, which is frozen, in every update from now on."""
@@ -176,6 +153,18 @@ class GaussianPolicy(ActorCriticPolicy):
         """Return the standard deviation of actions ``(a,)``, capped."""
         return np.asarray(self._log_std().detach().exp().cpu().numpy())
 
+    def begin(self, seed: int) -> np.random.Generator:
+        """Return what an episode draws its noise from."""
+        return np.random.default_rng([seed, 3])
+
+    def act(self, obs: Array, memories: Sequence[Any], *, deterministic: bool) -> Array:
+        """Return the mean actions ``(b, a)`` for ``obs`` ``(b, *o)``, or samples, not clipped."""
+        with torch.no_grad():
+            acts = self.mean(torch.as_tensor(obs, device=self.device)).cpu().numpy()
+        if not deterministic:
+            acts = acts + self.std() * np.stack([rng.standard_normal(acts.shape[1]) for rng in memories])
+        return np.asarray(acts)
+
     def _log_std(self) -> Tensor:
         """Return the log of the standard deviation, capped; above the cap its gradient still finds the way back."""
         if self.sigma_cap is None:
@@ -192,8 +181,9 @@ class GaussianPolicy(ActorCriticPolicy):
             StorageError: If it cannot be written.
         """
         config = {
-            "obs_shape": list(self.observation_space.shape or ()),
-            "act_dim": int(np.prod(self.action_space.shape or ())),
+            "class": type(self).__name__,
+            "obs_shape": list(self.obs_shape),
+            "act_dim": self.act_dim,
             "sigma": self.sigma,
             "sigma_cap": self.sigma_cap,
             "origin": asdict(origin),
@@ -201,8 +191,18 @@ class GaussianPolicy(ActorCriticPolicy):
         checkpoint.save(path, kind="policy", config=config, tensors=self.state_dict())
 
 
-def load_policy(path: Path) -> tuple[GaussianPolicy, Origin]:
-    """Load a policy and what it was made for and from.
+POLICIES = {
+    "GaussianPolicy": ("worldrl.agents.policy", "make_policy"),
+    "DiffusionPolicy": ("worldrl.agents.diffusion_policy", "DiffusionPolicy"),
+}
+"""Every class of policy that a folder may hold, with the module and the name of what makes one.
+
+A module is imported only once a folder holds its class: diffusers alone takes seconds.
+"""
+
+
+def load_policy(path: Path) -> tuple[ActingPolicy, Origin]:
+    """Load a policy of any class in ``POLICIES``, and what it was made for and from.
 
     Raises:
         CheckpointError: If the folder is damaged or not a policy.
@@ -210,10 +210,14 @@ def load_policy(path: Path) -> tuple[GaussianPolicy, Origin]:
     saved = checkpoint.load(path, kind="policy")
     with checkpoint.described(path, "a policy"):
         config = dict(saved.config)
-        origin = Origin(**config.pop("origin"))
-        policy = make_policy(tuple(config.pop("obs_shape")), int(config.pop("act_dim")), **config)
+        name, origin = config.pop("class"), Origin(**config.pop("origin"))
+        if name not in POLICIES:
+            raise CheckpointError(f"{path} must hold one of {', '.join(POLICIES)}, got {name!r}: make it again.")
+        module, maker = POLICIES[name]
+        make = getattr(import_module(module), maker)
+        policy = make(tuple(config.pop("obs_shape")), int(config.pop("act_dim")), **config)
     checkpoint.load_state(policy, saved.tensors, path=path)
-    policy.set_training_mode(False)
+    policy.eval()
     return policy, origin
 
 
@@ -227,30 +231,27 @@ class PolicyActor:
     """A policy behind an observation pipeline, acting in real environments; all running ones are encoded together.
 
     Args:
-        policy: Speaks the pipeline's observations.
+        policy: An ``ActingPolicy`` that speaks the pipeline's observations.
         pipeline: Called with frames, proprioception and labels.
         deterministic: Whether to take the mean action rather than a sample.
     """
 
     def __init__(self, policy: Any, pipeline: Any, *, deterministic: bool = True) -> None:
         self.policy, self.pipeline, self.deterministic = policy, pipeline, deterministic
-        self._rngs: dict[int, np.random.Generator] = {}
+        self._memories: dict[int, Any] = {}
 
     def begin(self, slot: int, env: Any, seed: int) -> None:
-        """Start an episode in a slot; a sampling policy draws from the episode's seed.
+        """Start an episode in a slot, with a fresh memory; a sampling policy draws from the episode's seed.
 
         Raises:
             CheckpointError: If the environment labels other objects than the pipeline was fitted on.
         """
         check_objects(self.pipeline, env)
-        self._rngs[slot] = np.random.default_rng([seed, 3])
+        self._memories[slot] = self.policy.begin(seed)
 
     def act(self, observations: list[Any], envs: list[Any], slots: Array) -> Array:
         """Return the actions ``(b, a)`` in ``[-1, 1]``."""
         obs = observe(self.pipeline, observations, envs)
-        with torch.no_grad():
-            acts = self.policy.mean(torch.as_tensor(obs, device=self.policy.device)).cpu().numpy()
-        if not self.deterministic:
-            noise = np.stack([self._rngs[int(slot)].standard_normal(acts.shape[1]) for slot in slots])
-            acts = acts + self.policy.std() * noise
+        memories = [self._memories.get(int(slot)) for slot in slots]  # the mean of a Gaussian needs none
+        acts = self.policy.act(np.asarray(obs), memories, deterministic=self.deterministic)
         return np.asarray(np.clip(acts, -1.0, 1.0), np.float32)

@@ -21,6 +21,7 @@ RECIPES: dict[str, tuple[str, str]] = {
     "encode": ("worldrl.recipes.encode", "Turn the frames of episodes into tokens with a frozen encoder, each once."),
     "fit": ("worldrl.recipes.fit", "Fit a world model and its success classifier to encoded episodes."),
     "clone": ("worldrl.recipes.clone", "Clone the expert's episodes into a first policy."),
+    "offline": ("worldrl.recipes.offline", "Learn a baseline from the same episodes: Diffusion Policy, TD3+BC or IQL."),
     "refine": ("worldrl.recipes.refine", "Improve a policy by PPO in imagination, without a step of MuJoCo."),
     "evaluate": ("worldrl.recipes.evaluate", "Measure the success of a policy in MuJoCo, with its interval."),
     "fidelity": ("worldrl.recipes.fidelity", "Say how far a world can be trusted, on episodes it has not seen."),

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from omegaconf import MISSING
 
-from worldrl.errors import DataError
+from worldrl.recipes.demonstrations import demonstrations
 from worldrl.recipes.parts import (
     check_positive,
     check_tensorboard,
@@ -53,16 +53,11 @@ def run(config: Config) -> None:
     from worldrl.data.dataset import Dataset
 
     use_threads(config.threads)
-    dataset = Dataset(need(config.episodes, "data set"))
-    good = [i for i, e in enumerate(dataset) if e.policy in ("expert", "noisy_expert", "imported") and e.success.any()]
-    if not good:
-        raise DataError(
-            f"{config.episodes} holds no successful episode of an expert: collect policy=noisy_expert first."
-        )
+    good = demonstrations(Dataset(need(config.episodes, "data set")), folder=config.episodes)
     with pipeline_at(
         need(config.observation, "observation pipeline"), Path(config.features) if config.features else None
     ) as pipeline:
-        tokens = tokens_of(dataset.subset(good), pipeline)
+        tokens = tokens_of(good, pipeline)
         until = [int(np.argmax(success)) for success in tokens.success]  # what comes after is holding still
         torch.manual_seed(config.seed)
         policy = make_policy(

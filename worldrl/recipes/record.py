@@ -105,9 +105,11 @@ def imagine_again(
     runs = []
     for free in (False, True):
         obs, _ = env.reset(seed=seed)
-        frames, success = [decode(torch.as_tensor(obs))[0]], [False]
+        frames, success, state = [decode(torch.as_tensor(obs))[0]], [False], None
         for recorded in episode.acts:
-            act = policy.predict(obs, deterministic=True)[0] if free else recorded[None]
+            act = recorded[None]
+            if free:
+                act, state = policy.predict(obs, state, deterministic=True)
             obs, _, end, _, info = env.step(np.clip(act, -1.0, 1.0))
             ended = bool(end[0])
             frames.append(decode(torch.as_tensor(info["final_obs"][0][None] if ended else obs))[0])

@@ -63,7 +63,7 @@ class Config:
 def run(config: Config) -> dict[str, Any]:
     """Refine, choose a candidate by imagination alone, save it, and prove that nothing else changed."""
     from worldrl import checkpoint
-    from worldrl.agents.policy import Origin, load_policy
+    from worldrl.agents.policy import GaussianPolicy, Origin, load_policy
     from worldrl.agents.refinement import refine, try_out
     from worldrl.agents.stopping import choose
     from worldrl.envs.imagined import ImaginedVectorEnv
@@ -73,6 +73,8 @@ def run(config: Config) -> dict[str, Any]:
     use_threads(config.threads)
     world = World.from_pretrained(need(config.world, "world"))
     policy, origin = load_policy(need(config.policy, "policy"))
+    if not isinstance(policy, GaussianPolicy):
+        raise ConfigError(f"policy must be a GaussianPolicy, got a {type(policy).__name__}: PPO refines no other.")
     _same_pipeline(world.model.pipeline, origin.pipeline, config)
     before, steps_before = world.model.hash(), real_steps()
     starts = mix(world, config.middle, seed=config.seed)

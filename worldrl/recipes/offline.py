@@ -1,0 +1,146 @@
+"""Learn a baseline from the same recorded episodes as the cloned policy: Diffusion Policy, TD3+BC or IQL."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import MISSING
+
+from worldrl.errors import ConfigError
+from worldrl.recipes.demonstrations import demonstrations
+from worldrl.recipes.parts import (
+    check_positive,
+    check_tensorboard,
+    curve,
+    need,
+    option,
+    pipeline_at,
+    say,
+    tokens_of,
+    use_threads,
+)
+
+METHODS = ("diffusion_policy", "td3_bc", "iql")
+
+
+@dataclass
+class DiffusionOptions:
+    """Options of Diffusion Policy."""
+
+    horizon: int = option(8, "actions planned")
+    execute: int = option(4, "actions taken of each plan")
+    past: int = option(2, "observations looked at")
+
+
+@dataclass
+class Td3BcOptions:
+    """Options of TD3+BC."""
+
+    alpha: float = option(2.5, "weight of the critic against the cloning term")
+    gamma: float = option(0.97, "discount")
+
+
+@dataclass
+class IqlOptions:
+    """Options of IQL."""
+
+    expectile: float = option(0.7, "0.5 values the mean of what was done, near 1 the best of it")
+    temperature: float = option(3.0, "how much better actions are preferred, by their advantage in steps")
+    gamma: float = option(0.97, "discount")
+
+
+@dataclass
+class Config:
+    """Options of ``worldrl offline``."""
+
+    episodes: str = option(
+        MISSING, "folder of the data set; its experts' successes for diffusion_policy, else all of it"
+    )
+    observation: str = option(MISSING, "folder of the observation pipeline")
+    out: str = option(MISSING, "folder of the policy")
+    features: str = option("", "folder of the feature cache; empty for none")
+    method: str = option(MISSING, f"one of {', '.join(METHODS)}")
+    steps: int = option(10_000, "gradient steps")
+    batch_size: int = option(256, "rows a step")
+    lr: float = option(3e-4, "learning rate")
+    diffusion_policy: DiffusionOptions = field(default_factory=DiffusionOptions)
+    td3_bc: Td3BcOptions = field(default_factory=Td3BcOptions)
+    iql: IqlOptions = field(default_factory=IqlOptions)
+    tensorboard: str = option("", "folder for TensorBoard; empty for none")
+    seed: int = option(0, "of weights, batches and noise")
+    threads: int = option(0, "threads of torch; 0 leaves them alone")
+
+    def check(self) -> None:
+        """Refuse options out of range; each method refuses its own before anything is read."""
+        if self.method not in METHODS:
+            raise ConfigError(f"method must be one of {', '.join(METHODS)}, got '{self.method}'.")
+        check_tensorboard(self.tensorboard)
+        check_positive(steps=self.steps, batch_size=self.batch_size, lr=self.lr)
+
+
+def run(config: Config) -> None:
+    """Fit the policy and save it."""
+    import torch
+
+    from worldrl.agents.policy import Origin
+    from worldrl.data.dataset import Dataset
+
+    use_threads(config.threads)
+    dataset = Dataset(need(config.episodes, "data set"))
+    cache = Path(config.features) if config.features else None
+    with pipeline_at(need(config.observation, "observation pipeline"), cache) as pipeline:
+        torch.manual_seed(config.seed)
+        learn = learn_from_demonstrations if config.method == "diffusion_policy" else learn_from_everything
+        policy, loss, steps = learn(config, dataset, pipeline)
+        policy.save_pretrained(Path(config.out), origin=Origin(pipeline.hash, steps))
+    say(f"learnt {config.out}: {config.method}, {steps} steps of {config.episodes}, loss {loss:.4f}")
+
+
+def learn_from_demonstrations(config: Config, dataset: Any, pipeline: Any) -> tuple[Any, float, int]:
+    """Return a diffusion policy, its loss, and the steps it learnt from."""
+    from worldrl.agents.diffusion_cloning import Windows, clone_chunks
+    from worldrl.agents.diffusion_policy import DiffusionPolicy
+
+    policy = DiffusionPolicy(pipeline.shape, dataset[0].acts.shape[1], **asdict(config.diffusion_policy))
+    tokens = tokens_of(demonstrations(dataset, folder=config.episodes), pipeline)
+    windows = Windows.of(tokens.obs, tokens.acts, past=policy.past, horizon=policy.horizon)
+    with curve(config.method, config.tensorboard) as progress:
+        loss = clone_chunks(
+            policy,
+            windows,
+            steps=config.steps,
+            batch_size=config.batch_size,
+            lr=config.lr,
+            seed=config.seed,
+            progress=progress,
+        )
+    return policy, loss, len(windows)
+
+
+def learn_from_everything(config: Config, dataset: Any, pipeline: Any) -> tuple[Any, float, int]:
+    """Return the policy of an offline learner, the loss of its critic, and the steps it learnt from."""
+    from worldrl.agents.iql import Iql
+    from worldrl.agents.policy import make_policy
+    from worldrl.agents.td3_bc import Td3Bc
+    from worldrl.agents.transitions import Experience, learn
+
+    policy = make_policy(pipeline.shape, dataset[0].acts.shape[1])
+    common: dict[str, Any] = {"lr": config.lr, "seed": config.seed}
+    learner: Td3Bc | Iql = (
+        Td3Bc(policy, **asdict(config.td3_bc), **common)
+        if config.method == "td3_bc"
+        else Iql(policy, **asdict(config.iql), **common)
+    )
+    tokens = tokens_of(dataset, pipeline)
+    experience = Experience.of(tokens.obs, tokens.acts, tokens.success)
+    with curve(config.method, config.tensorboard) as progress:
+        loss = learn(
+            learner,
+            experience,
+            steps=config.steps,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            progress=progress,
+        )
+    policy.set_training_mode(False)
+    return policy, loss, len(experience)
