@@ -74,10 +74,12 @@ def run(config: Config) -> str:
 
 def _proposal(config: Config, pipeline: Any) -> tuple[Any, Any]:
     """Return the mean of the proposing policy, None if there is none, and what it was made from."""
-    from worldrl.agents.policy import Origin, load_policy
+    from worldrl.agents.policy import GaussianPolicy, Origin, load_policy
 
     if not config.policy:
         return None, Origin(pipeline.hash)
     policy, origin = load_policy(need(config.policy, "policy"))
     pipeline.require(origin.pipeline, owner=config.policy)
+    if not isinstance(policy, GaussianPolicy):
+        raise ConfigError(f"policy must be one that was cloned or refined, got a {type(policy).__name__}.")
     return policy.mean, origin

@@ -33,7 +33,7 @@ class Config:
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2], metadata={"help": "training seeds"})
     out: str = option("runs/world4rl", "folder with a run folder for each job")
     results: str = option("docs/results", "folder of the tables, plots and world4rl.json")
-    demonstrations: int = option(15, "episodes of the expert")
+    demonstrations: int = option(8, "episodes of the expert")
     rollouts: int = option(150, "episodes of the cloned policy")
     random: int = option(30, "episodes of random play")
     beyond: int = option(10, "decisions that recording goes on after a success")
@@ -44,7 +44,7 @@ class Config:
         metadata={"help": "arguments of the environments; pictures are drawn where the observation needs them"},
     )  # fmt: skip
     encoder: EncoderOptions = field(default_factory=lambda: EncoderOptions(name="none"))
-    objects: ObjectOptions = field(default_factory=lambda: ObjectOptions(slots=4))
+    objects: ObjectOptions = field(default_factory=lambda: ObjectOptions(slots=5))
     pixels: int = option(0, "observe frames of this many pixels a side instead of tokens; 0 for tokens")
     world_model: WorldModelOptions = field(default_factory=WorldModelOptions)
     clone_steps: int = option(1500, "gradient steps of cloning")

@@ -8,7 +8,7 @@ from typing import Any
 
 from worldrl.recipes import clone, evaluate, offline, plan, refine
 from worldrl.recipes.world4rl.grid import Cell, refine_options, worlds_name
-from worldrl.recipes.world4rl.stages import Options, environment
+from worldrl.recipes.world4rl.stages import SLOTS, Options, environment
 
 CHECKPOINTS = (60, 200, 500)
 """Gradient steps of cloning after which a policy is ranked beside the finished one."""
@@ -146,7 +146,7 @@ def _measure(place: Place, policies: Sequence[Path], episodes: int) -> list[Opti
     evaluate.run(
         evaluate.Config(
             env=environment(place.options), policies=[str(path) for path in policies], world=str(place.world),
-            out=str(out), episodes=episodes, slots=10, **place.told,
+            out=str(out), episodes=episodes, slots=SLOTS, **place.told,
         )
     )  # fmt: skip
     reports: list[Options] = json.loads(out.read_text())["reports"]

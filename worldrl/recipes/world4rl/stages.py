@@ -10,6 +10,9 @@ from worldrl.recipes.parts import EncoderOptions, EnvOptions, ObjectOptions, Wor
 
 Options = dict[str, Any]
 
+SLOTS = 3
+"""Environments stepped together: each costs more than a second to build, and masks alone are quick to encode."""
+
 
 def environment(options: Options) -> EnvOptions:
     """Return the task as the grid plays it."""
@@ -39,7 +42,13 @@ def data(folder: Path, options: Options) -> Options:
     )
     collect.run(
         collect.Config(
-            env=env, out=at["episodes"], policy=at["clone"], episodes=options["rollouts"], beyond=beyond, **told
+            env=env,
+            out=at["episodes"],
+            policy=at["clone"],
+            episodes=options["rollouts"],
+            beyond=beyond,
+            slots=SLOTS,
+            **told,
         )
     )
     return summary(folder, options)
