@@ -149,6 +149,17 @@ class GaussianPolicy(ActorCriticPolicy):
             theirs = torch.distributions.Normal(self._anchor[0].mean(obs), self._anchor[0]._log_std().exp())
         return torch.distributions.kl_divergence(ours, theirs).sum(dim=-1)
 
+    def explore(self, sigma: float) -> None:
+        """Set the standard deviation of every action dimension.
+
+        Raises:
+            ConfigError: If it is not positive.
+        """
+        if not sigma > 0:
+            raise ConfigError(f"sigma must be positive, got {sigma}.")
+        with torch.no_grad():
+            self.log_std.fill_(float(np.log(sigma)))
+
     def std(self) -> Array:
         """Return the standard deviation of actions ``(a,)``, capped."""
         return np.asarray(self._log_std().detach().exp().cpu().numpy())

@@ -32,7 +32,7 @@ def test_the_best_in_imagination_is_kept() -> None:
 
 
 def test_of_several_that_are_as_good_the_one_that_strayed_least_is_kept() -> None:
-    run = candidates((0.4, 30), (0.98, 30), (1.0, 30), (1.0, 30))
+    run = candidates((0.4, 30), (0.99, 30), (1.0, 30), (1.0, 30))
     assert choose(run, Trust()) is run[1]
 
 

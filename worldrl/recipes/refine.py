@@ -41,6 +41,7 @@ class Config:
     every: int = option(4, "updates between candidates")
     trials: int = option(128, "imagined episodes that each candidate is tried in")
     middle: float = option(0.5, "share of the starts that are in the middle of recorded episodes")
+    sigma: float | None = option(None, "standard deviation to begin exploring with; null for the policy's own")
     sigma_cap: float | None = option(1.0, "highest standard deviation of the policy; null for none")
     guards: Guards = field(default_factory=Guards)
     trust: TrustOptions = field(default_factory=TrustOptions)
@@ -55,6 +56,8 @@ class Config:
             steps=self.steps, envs=self.envs, lr=self.lr, gamma=self.gamma, every=self.every, trials=self.trials
         )
         check_tensorboard(self.tensorboard)
+        if self.sigma is not None:
+            check_positive(sigma=self.sigma)
         check_positive(patience=self.trust.patience, tighten=self.trust.tighten)
         if not 0 <= self.trust.pace <= 1:
             raise ConfigError(f"trust.pace must be a quantile in [0, 1], got {self.trust.pace}.")
@@ -79,6 +82,8 @@ def run(config: Config) -> dict[str, Any]:
     before, steps_before = world.model.hash(), real_steps()
     starts = mix(world, config.middle, seed=config.seed)
     policy.sigma_cap = config.sigma_cap
+    if config.sigma is not None:
+        policy.explore(config.sigma)
     env = ImaginedVectorEnv(world.model, starts, num_envs=config.envs, horizon=world.horizon, guards=config.guards)
     count, deciding = min(config.trials, world.firsts), replace(config.guards, penalty=0.0, mask=True)
     trials = ImaginedVectorEnv(world.model, world.starts, num_envs=count, horizon=world.horizon, guards=deciding)

@@ -7,12 +7,18 @@ from typing import Any
 TASKS = ("coffee-pull", "soccer", "hammer", "door-lock", "lever-pull", "handle-pull")
 """The six Meta-World tasks of World4RL (arXiv 2509.19080)."""
 
+OURS: dict[str, Any] = {"lr": 3e-4, "anchor": 0.05, "sigma": 0.15}
+"""How ``refine`` becomes ours: small steps near the cloned policy, whose actions must be right to a tenth."""
 PUBLISHED: dict[str, Any] = {
+    "lr": 3e-4,
     "anchor": 0.0,
     "guards": {"halt": False},
     "trust": {"last": True, "tighten": 1.0},
 }
-"""How ``refine`` becomes the published recipe: capped deviation and nothing else, and the last policy is kept."""
+"""How ``refine`` becomes the published recipe: capped deviation and nothing else, and the last policy is kept.
+
+The learning rate is not published; it is that of ours.
+"""
 
 METHODS: dict[int, tuple[str, ...]] = {
     1: ("bc", "world4rl", "ours"),
@@ -90,7 +96,7 @@ def cells(*, tasks: Sequence[str], seeds: Sequence[int], tier: int) -> Iterator[
 
 def refine_options(cell: Cell) -> dict[str, Any]:
     """Return the options of ``refine`` by which a cell differs from the default."""
-    return PUBLISHED if cell.method == "world4rl" else ABLATIONS[cell.ablation].refine
+    return PUBLISHED if cell.method == "world4rl" else OURS | ABLATIONS[cell.ablation].refine
 
 
 def worlds_name(cell: Cell) -> str:
