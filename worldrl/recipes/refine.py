@@ -66,28 +66,67 @@ class Config:
 def run(config: Config) -> dict[str, Any]:
     """Refine, choose a candidate by imagination alone, save it, and prove that nothing else changed."""
     from worldrl import checkpoint
-    from worldrl.agents.policy import GaussianPolicy, Origin, load_policy
-    from worldrl.agents.refinement import refine, try_out
+    from worldrl.agents.policy import Origin
     from worldrl.agents.stopping import choose
-    from worldrl.envs.imagined import ImaginedVectorEnv
     from worldrl.envs.steps import real_steps
     from worldrl.world_model.world import World
 
     use_threads(config.threads)
     world = World.from_pretrained(need(config.world, "world"))
+    policy, origin = _policy(config, world)
+    before, steps_before, trust = world.model.hash(), real_steps(), _trust(config.trust, world.wins)
+    candidates, imagined_steps = _candidates(config, world, policy, trust)
+    chosen = candidates[-1] if config.trust.last else choose(candidates, trust)
+    if world.model.hash() != before or real_steps() != steps_before:
+        raise NumericsError("the world model or the real environment was touched during refinement: that is a bug.")
+    origin = Origin(origin.pipeline, max(origin.real_steps, world.real_steps), origin.imagined_steps + imagined_steps)
+    others = {f"{config.out}-at-{one.steps}": one for one in spaced(candidates, config.checkpoints)}
+    for path, one in {**others, config.out: chosen}.items():
+        policy.load_state_dict(one.state)
+        policy.save_pretrained(Path(path), origin=origin)
+    result = {
+        "imagined_success": chosen.trial.success,
+        "imagined_success_before": candidates[0].trial.success,
+        "imagined_steps": imagined_steps,
+        "real_steps_during_refinement": real_steps() - steps_before,
+        "world_model_hash_before": before,
+        "world_model_hash_after": world.model.hash(),
+        "kept_after_steps": chosen.steps,
+        "candidates": [_told(one, trust) for one in candidates],
+        "pace": trust.pace,
+        "checkpoints": list(others),
+    }
+    checkpoint.write_json(Path(config.out) / "refinement.json", result)
+    say(
+        f"refined {config.out}: imagined success {candidates[0].trial.success:.2f} -> {chosen.trial.success:.2f}, "
+        f"kept the candidate of step {chosen.steps}, {imagined_steps} imagined and 0 real steps"
+    )
+    return result
+
+
+def _policy(config: Config, world: Any) -> tuple[Any, Any]:
+    """Load the policy to start from, as it is to explore, and what it was made from."""
+    from worldrl.agents.policy import GaussianPolicy, load_policy
+
     policy, origin = load_policy(need(config.policy, "policy"))
     if not isinstance(policy, GaussianPolicy):
         raise ConfigError(f"policy must be a GaussianPolicy, got a {type(policy).__name__}: PPO refines no other.")
     _same_pipeline(world.model.pipeline, origin.pipeline, config)
-    before, steps_before = world.model.hash(), real_steps()
-    starts = mix(world, config.middle, seed=config.seed)
     policy.sigma_cap = config.sigma_cap
     if config.sigma is not None:
         policy.explore(config.sigma)
-    env = ImaginedVectorEnv(world.model, starts, num_envs=config.envs, horizon=world.horizon, guards=config.guards)
+    return policy, origin
+
+
+def _candidates(config: Config, world: Any, policy: Any, trust: Any) -> tuple[list[Any], int]:
+    """Run PPO in imagination; return the candidates and how many steps were imagined, those of trials included."""
+    from worldrl.agents.refinement import refine, try_out
+    from worldrl.envs.imagined import ImaginedVectorEnv
+
+    starts, horizon = mix(world, config.middle, seed=config.seed), world.horizon
+    env = ImaginedVectorEnv(world.model, starts, num_envs=config.envs, horizon=horizon, guards=config.guards)
     count, deciding = min(config.trials, world.firsts), replace(config.guards, penalty=0.0, mask=True)
-    trials = ImaginedVectorEnv(world.model, world.starts, num_envs=count, horizon=world.horizon, guards=deciding)
-    trust = _trust(config.trust, world.wins)
+    trials = ImaginedVectorEnv(world.model, world.starts, num_envs=count, horizon=horizon, guards=deciding)
 
     def report(steps: int, trial: Any) -> None:
         if trial is not None:
@@ -112,47 +151,21 @@ def run(config: Config) -> dict[str, Any]:
         gamma=config.gamma,
         tensorboard_log=config.tensorboard or None,
     )
-    chosen = candidates[-1] if config.trust.last else choose(candidates, trust)
-    if world.model.hash() != before or real_steps() != steps_before:
-        raise NumericsError("the world model or the real environment was touched during refinement: that is a bug.")
-    imagined_steps = env.imagined_steps + trials.imagined_steps
-    origin = Origin(origin.pipeline, max(origin.real_steps, world.real_steps), origin.imagined_steps + imagined_steps)
-    saved = []
-    for candidate in spaced(candidates, config.checkpoints):
-        policy.load_state_dict(candidate.state)
-        saved.append(f"{config.out}-at-{candidate.steps}")
-        policy.save_pretrained(Path(saved[-1]), origin=origin)
-    policy.load_state_dict(chosen.state)
-    policy.save_pretrained(Path(config.out), origin=origin)
-    result = {
-        "imagined_success": chosen.trial.success,
-        "imagined_success_before": candidates[0].trial.success,
-        "imagined_steps": imagined_steps,
-        "real_steps_during_refinement": real_steps() - steps_before,
-        "world_model_hash_before": before,
-        "world_model_hash_after": world.model.hash(),
-        "kept_after_steps": chosen.steps,
-        "candidates": [
-            {
-                "steps": c.steps,
-                "success": c.trial.success,
-                "halted": c.trial.halted,
-                "length": c.trial.length if c.trial.success else None,
-                "agreed": c.trial.agreed,
-                "divergence": c.divergence,
-                "believed": trust.holds(c.trial),
-            }
-            for c in candidates
-        ],
-        "pace": trust.pace,
-        "checkpoints": saved,
+    return candidates, env.imagined_steps + trials.imagined_steps
+
+
+def _told(candidate: Any, trust: Any) -> dict[str, Any]:
+    """Return what is told of a candidate."""
+    trial = candidate.trial
+    return {
+        "steps": candidate.steps,
+        "success": trial.success,
+        "halted": trial.halted,
+        "length": trial.length if trial.success else None,
+        "agreed": trial.agreed,
+        "divergence": candidate.divergence,
+        "believed": trust.holds(trial),
     }
-    checkpoint.write_json(Path(config.out) / "refinement.json", result)
-    say(
-        f"refined {config.out}: imagined success {candidates[0].trial.success:.2f} -> {chosen.trial.success:.2f}, "
-        f"kept the candidate of step {chosen.steps}, {result['imagined_steps']} imagined and 0 real steps"
-    )
-    return result
 
 
 def spaced(candidates: Sequence[Any], count: int) -> list[Any]:
