@@ -49,10 +49,10 @@ def run(config: Config) -> dict[str, Any]:
     from worldrl.world_model.world import World
 
     use_threads(config.threads)
-    world = World.from_pretrained(need(config.world, "world"))
     policy, origin = load_policy(need(config.policy, "policy"))
     if not isinstance(policy, GaussianPolicy):
         raise ConfigError(f"policy must be a GaussianPolicy, got a {type(policy).__name__}: PPO refines no other.")
+    world = World.from_pretrained(need(config.world, "world"))
     _same_pipeline(world.model.pipeline, origin.pipeline, config)
     before, steps_before = world.model.hash(), real_steps()
     starts = mix(world, config.middle, seed=config.seed)
