@@ -84,7 +84,7 @@ def clone_chunks(
         batch_size: Windows a step.
         lr: Learning rate, falling to zero along a cosine.
         blur: Standard deviation of the noise added to observations, so that few demonstrations are not memorised.
-        price: Added to the loss for every object whose gate is open (``worldrl.objects.gated``).
+        price: Added to the loss for every object whose gate is open (``worldrl.objects.gated``); 0 leaves all open.
         seed: Of batches and noise.
         progress: Called with the step and the loss.
 
@@ -99,6 +99,8 @@ def clone_chunks(
     averaged = AveragedModel(policy, avg_fn=warm_average)
     gates, weights = policy.gates(), list(policy.parameters())
     groups = [{"params": weights}] if gates is None else gates.parameter_groups(weights)
+    if gates is not None:
+        gates.gate.requires_grad_(price > 0)
     optimizer = torch.optim.AdamW(groups, lr=lr, weight_decay=1e-2, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     tail: list[float] = []

@@ -12,8 +12,10 @@ from torch import Tensor
 from worldrl.agents.diffusion_cloning import Windows, clone_chunks, warm_average
 from worldrl.agents.diffusion_policy import DiffusionPolicy
 from worldrl.agents.policy import Origin, PolicyActor, load_policy
+from worldrl.agents.refinement import try_out
+from worldrl.envs.imagined import ImaginedVectorEnv
 from worldrl.errors import ConfigError, DataError, NumericsError
-from worldrl.types import Array
+from worldrl.types import Array, Imagined, Starts
 
 SHAPE = (2, 3)
 
@@ -133,6 +135,23 @@ def test_an_episode_that_begins_forgets_the_plan_and_the_past_of_the_last() -> N
     acts, _ = policy.predict(10 * obs, state, np.array([False, True]))
     np.testing.assert_allclose(acts[:, 0], [0.01, 0.10], atol=1e-6)
     assert policy.asked[-1].tolist() == [[20, 20]]
+
+
+class Still:
+    """A world in which nothing moves and nothing is solved."""
+
+    history, obs_shape, act_dim, success_threshold = 1, SHAPE, 1, 0.5
+
+    def imagine(self, obs: Tensor, acts: Tensor, *, noise: Tensor, choice: Tensor) -> Imagined:
+        return Imagined(obs[:, -1], torch.zeros(len(obs)), torch.zeros(len(obs)))
+
+
+def test_in_imagination_it_remembers_its_plan_too() -> None:
+    policy = Diary(SHAPE, 1, horizon=4, execute=3, past=2)
+    env = ImaginedVectorEnv(Still(), Starts(torch.zeros(2, 1, *SHAPE), torch.zeros(2, 0, 1)), num_envs=2, horizon=5)
+    trial = try_out(env, policy, seed=0)
+    assert trial.lengths.tolist() == [5, 5] and trial.success == 0.0
+    assert [len(asked) for asked in policy.asked] == [2, 2]  # at steps 0 and 3
 
 
 class Numbers:

@@ -48,8 +48,34 @@ def test_weights_of_another_shape_are_refused(model: DiffusionWorldModel, tmp_pa
         DiffusionWorldModel.from_pretrained(tmp_path / "x")
 
 
-@pytest.mark.parametrize("config", [{}, {"origin": {}}, {"origin": {"pipeline": ""}, "obs_shape": [3, 4]}])
-def test_a_policy_without_its_config_is_refused(config: dict[str, Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["GaussianPolicy", "DiffusionPolicy"])
+@pytest.mark.parametrize(
+    "config",
+    [
+        {},
+        {"origin": {}},
+        {"origin": {"pipeline": ""}, "obs_shape": [3, 4]},
+        {"origin": {"pipeline": ""}, "obs_shape": [3, 4], "act_dim": 2, "_target_": f"{LURE}.geohash"},
+    ],
+)
+def test_a_policy_without_its_config_is_refused(name: str, config: dict[str, Any], tmp_path: Path) -> None:
+    checkpoint.save(tmp_path / "x", kind="policy", config=config | {"class": name}, tensors={})
+    with pytest.raises(CheckpointError, match="does not describe a policy"):
+        load_policy(tmp_path / "x")
+    assert LURE not in sys.modules
+
+
+@pytest.mark.parametrize("name", [f"{LURE}.geohash", "ActorCriticPolicy", 3, None])
+def test_a_policy_of_a_class_that_is_not_registered_is_refused_and_not_imported(name: Any, tmp_path: Path) -> None:
+    config = {"class": name, "origin": {"pipeline": ""}, "obs_shape": [3, 4], "act_dim": 2}
+    checkpoint.save(tmp_path / "x", kind="policy", config=config, tensors={})
+    with pytest.raises(CheckpointError, match="must hold one of GaussianPolicy, DiffusionPolicy, got") as caught:
+        load_policy(tmp_path / "x")
+    assert "\n" not in str(caught.value) and LURE not in sys.modules
+
+
+@pytest.mark.parametrize("config", [{}, {"class": ["GaussianPolicy"], "origin": {"pipeline": ""}}])
+def test_a_policy_without_a_class_is_refused(config: dict[str, Any], tmp_path: Path) -> None:
     checkpoint.save(tmp_path / "x", kind="policy", config=config, tensors={})
     with pytest.raises(CheckpointError, match="does not describe a policy"):
         load_policy(tmp_path / "x")

@@ -72,8 +72,9 @@ def run(config: Config) -> dict[str, Any]:
     from worldrl.world_model.world import World
 
     use_threads(config.threads)
+    policy, origin = _policy(config)
     world = World.from_pretrained(need(config.world, "world"))
-    policy, origin = _policy(config, world)
+    _same_pipeline(world.model.pipeline, origin.pipeline, config)
     before, steps_before, trust = world.model.hash(), real_steps(), _trust(config.trust, world.wins)
     candidates, imagined_steps = _candidates(config, world, policy, trust)
     chosen = candidates[-1] if config.trust.last else choose(candidates, trust)
@@ -104,14 +105,13 @@ def run(config: Config) -> dict[str, Any]:
     return result
 
 
-def _policy(config: Config, world: Any) -> tuple[Any, Any]:
+def _policy(config: Config) -> tuple[Any, Any]:
     """Load the policy to start from, as it is to explore, and what it was made from."""
     from worldrl.agents.policy import GaussianPolicy, load_policy
 
     policy, origin = load_policy(need(config.policy, "policy"))
     if not isinstance(policy, GaussianPolicy):
         raise ConfigError(f"policy must be a GaussianPolicy, got a {type(policy).__name__}: PPO refines no other.")
-    _same_pipeline(world.model.pipeline, origin.pipeline, config)
     policy.sigma_cap = config.sigma_cap
     if config.sigma is not None:
         policy.explore(config.sigma)
