@@ -29,6 +29,7 @@ RECIPES: dict[str, tuple[str, str]] = {
     "record": ("worldrl.recipes.record", "Make videos and pictures of a policy, real beside imagined."),
     "bench": ("worldrl.recipes.bench", "Time every stage on this machine."),
     "demo": ("worldrl.recipes.demo", "Run every stage on one task."),
+    "evolve": ("worldrl.recipes.evolve", "Refine, record a few real episodes, fit again, refine: rounds of both."),
     "reproduce": ("worldrl.recipes.reproduce", "Run a published experiment as a grid that goes on where it stopped."),
     "seeds": ("worldrl.recipes.seeds", "Repeat the demo over seeds and make the table of its gain."),
 }

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from worldrl.data.dataset import Dataset
 from worldrl.errors import CheckpointError, ConfigError
-from worldrl.recipes import demo, evaluate, refine
+from worldrl.recipes import demo, evaluate, evolve, refine
 from worldrl.recipes.parts import EncoderOptions, EnvOptions, ObjectOptions, WorldModelOptions
 
 SUMMARY = {
@@ -70,6 +71,23 @@ def test_refinement_takes_no_real_step_and_leaves_the_world_model_as_it_was(run:
 def test_a_run_folder_is_never_written_into_again(run: Path) -> None:
     with pytest.raises(ConfigError, match="out must be a new folder"):
         demo.run(tiny(run))
+
+
+def test_rounds_count_the_real_steps_that_they_take(run: Path, tmp_path: Path) -> None:
+    before = Dataset(run / "episodes")
+    config = tiny(run)
+    summary = evolve.run(
+        evolve.Config(
+            env=config.env, episodes=str(run / "episodes"), observation=str(run / "observation"),
+            policy=str(run / "clone"), out=str(tmp_path / "evolved"), world_model=config.world_model, budget=2,
+            fit_steps=20, success_steps=20, imagined_steps=1024,
+        )
+    )  # fmt: skip
+    after = Dataset(tmp_path / "evolved/episodes")
+    assert [one["real_steps"] for one in summary["rounds"]] == [0, after.num_steps - before.num_steps]
+    assert len(after) == len(before) + 2 and len(Dataset(run / "episodes")) == len(before)
+    assert len({episode.seed for episode in after.select(policy="policy")}) == len(after.select(policy="policy"))
+    assert {path.name for path in (tmp_path / "evolved").iterdir()} >= {"policy-0", "policy-1", "world-0", "world-1"}
 
 
 def test_a_policy_of_another_pipeline_is_refused(run: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from worldrl.recipes.world4rl import report
+from worldrl.recipes.world4rl import report, signs
 from worldrl.recipes.world4rl.grid import ABLATIONS, Cell, cells, refine_options
 from worldrl.recipes.world4rl.jobs import Job, plan
 from worldrl.recipes.world4rl.runner import Limits, failure, run_jobs
@@ -143,3 +143,19 @@ def test_a_cell_is_flagged_when_it_is_worse_beyond_doubt() -> None:
 def test_none_of_eighteen_still_allows_fifteen_per_cent() -> None:
     assert report.upper_bound(0, 18) == pytest.approx(1 - 0.05 ** (1 / 18), abs=1e-6)
     assert report.upper_bound(0, 18) == pytest.approx(0.153, abs=1e-3)
+
+
+def test_a_sign_that_grows_as_real_success_falls_is_found(tmp_path: Path) -> None:
+    start = {"steps": 0, "success": 0.5, "length": 30.0, "divergence": 0.0, "halted": 0.0, "agreed": 1.0}
+    on_the_way = [start | {"steps": n, "success": 0.9, "length": 30.0 - n, "divergence": n / 10} for n in range(1, 8)]
+    made = {
+        "candidates": [start, *on_the_way], "pace": 30.0,
+        "checkpoints": [f"policy-at-{one['steps']}" for one in on_the_way],
+    }  # fmt: skip
+    ranking = [{"real": 0.5 - 0.05 * n, "imagined": 0.9} for n in range(1, 8)]
+    (tmp_path / "done.json").write_text(json.dumps({"refinement": made, "ranking": ranking}))
+    found = signs.gather(tmp_path, 0.5)
+    assert found[0]["change"] == pytest.approx(-0.05) and found[0]["haste"] == pytest.approx(1 / 30)
+    told = {line[0]: line[1] for line in signs.rows(found)}
+    assert told[signs.SIGNS["haste"]] == told[signs.SIGNS["divergence"]] == "-1.00"
+    assert told[signs.SIGNS["gain"]] == "-"

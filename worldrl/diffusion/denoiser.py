@@ -1,11 +1,27 @@
 """The denoiser: preconditioned network, its loss, and the few-step sampler."""
 
+from dataclasses import dataclass
+
 import torch
 from einops import rearrange, reduce
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from worldrl.diffusion.edm import NoiseSchedule, expand
+
+
+Inputs = tuple[Tensor, Tensor, Tensor, Tensor]
+"""What the network is given: noisy change, noise level, past and action codes."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A noisy change ``x`` ``(b, *o)`` of level ``sigma`` ``(b,)``, the clean one, and what the network is given."""
+
+    change: Tensor
+    x: Tensor
+    sigma: Tensor
+    inputs: Inputs
 
 
 class Denoiser(nn.Module):
@@ -61,11 +77,7 @@ class Denoiser(nn.Module):
             history: Past observations ``(b, t, *o)``.
             codes: Action codes ``(b, t, c)``.
         """
-        s = self.schedule.scales(sigma)
-        raw = self.net(expand(s.c_in, x) * x, s.c_noise, self._show(history), codes)
-        skip = rearrange(expand(s.c_skip, x) * x, "b ... -> b 1 ...")
-        estimate: Tensor = skip + rearrange(expand(s.c_out, x), "b ... -> b 1 ...") * raw
-        return estimate
+        return self._estimate(x, sigma, self.net(*self._inputs(x, sigma, history, codes)))
 
     def loss(
         self,
@@ -85,12 +97,20 @@ class Denoiser(nn.Module):
             member_weight: How much each member learns from each row; rows with zeros make members differ.
             generator: Draws noise and noise levels.
         """
+        question = self.ask(target, history, codes, generator=generator)
+        return self.score(question, self.net(*question.inputs), member_weight=member_weight)
+
+    def ask(self, target: Tensor, history: Tensor, codes: Tensor, *, generator: torch.Generator) -> "Question":
+        """Return what the network is asked in training, so that several denoisers can ask one network at once."""
         change = self.to_change(target, history, codes)
         sigma = self.schedule.draw(len(change), generator)
-        noise = torch.randn(change.shape, generator=generator)
-        x = change + expand(sigma, change) * noise
-        s = self.schedule.scales(sigma)
-        error = self(x, sigma, history, codes) - rearrange(change, "b ... -> b 1 ...")
+        x = change + expand(sigma, change) * torch.randn(change.shape, generator=generator)
+        return Question(change, x, sigma, self._inputs(x, sigma, history, codes))
+
+    def score(self, question: "Question", raw: Tensor, *, member_weight: Float[Tensor, "b m"]) -> Tensor:
+        """Return the loss of the network's answer ``(b, m, *o)``; see ``loss``."""
+        change, s = question.change, self.schedule.scales(question.sigma)
+        error = self._estimate(question.x, question.sigma, raw) - rearrange(change, "b ... -> b 1 ...")
         error = error / rearrange(expand(s.c_out, change), "b ... -> b 1 ...")
         rows = reduce(error.square() * self.weight, "b m ... -> b m", "mean")
         loss: Tensor = (rows * member_weight).sum() / member_weight.sum().clamp_min(1e-6)
@@ -129,6 +149,20 @@ class Denoiser(nn.Module):
     def to_change(self, target: Tensor, history: Tensor, codes: Tensor) -> Tensor:
         """Return how ``target`` differs from what is expected, in units of the spread of that difference."""
         return (target - self._expected(history, codes)) / self.change_scale
+
+    def _inputs(
+        self, x: Tensor, sigma: Tensor, history: Tensor, codes: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return what the network is given for a noisy change."""
+        s = self.schedule.scales(sigma)
+        return expand(s.c_in, x) * x, s.c_noise, self._show(history), codes
+
+    def _estimate(self, x: Tensor, sigma: Tensor, raw: Tensor) -> Tensor:
+        """Return each member's estimate of the clean change ``(b, m, *o)`` from the network's answer."""
+        s = self.schedule.scales(sigma)
+        skip = rearrange(expand(s.c_skip, x) * x, "b ... -> b 1 ...")
+        estimate: Tensor = skip + rearrange(expand(s.c_out, x), "b ... -> b 1 ...") * raw
+        return estimate
 
     def _expected(self, history: Tensor, codes: Tensor) -> Tensor:
         """Return the newest observation, moved by the drift."""

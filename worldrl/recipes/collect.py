@@ -40,6 +40,7 @@ class Config:
     episodes: int = option(50, "episodes to record")
     beyond: int = option(0, "decisions to go on after the first success, where the environment has terminate=false")
     seed: int = option(0, "of the run; episode seeds follow from it and from who acts")
+    skip: int = option(0, "episodes of whoever acts that were recorded before; these get the seeds after theirs")
     workers: int = option(1, "processes, for experts and random play")
     slots: int = option(16, "environments stepped and encoded together, for a policy")
     threads: int = option(0, "threads of torch; 0 leaves them alone")
@@ -47,8 +48,8 @@ class Config:
     def check(self) -> None:
         """Refuse options out of range."""
         check_positive(episodes=self.episodes, workers=self.workers, slots=self.slots)
-        if self.beyond < 0:
-            raise ConfigError(f"beyond must be 0 or more, got {self.beyond}.")
+        if self.beyond < 0 or self.skip < 0:
+            raise ConfigError(f"beyond and skip must be 0 or more, got {self.beyond} and {self.skip}.")
         check_env_id(self.env.id)
         if self.policy not in SCRIPTED and not self.observation:
             raise ConfigError(f"policy '{self.policy}' needs observation=FOLDER; scripted ones are {SCRIPTED}.")
@@ -79,7 +80,7 @@ def _scripted(config: Config) -> Any:
         partial(make_env, config.env.id, dict(config.env.kwargs)),
         partial(actor_for, config.policy, config.noise),
         policy=config.policy,
-        seeds=seeds_for(config.policy, config.seed, config.episodes),
+        seeds=seeds_for(config.policy, config.seed, config.episodes, skip=config.skip),
         beyond=config.beyond,
         workers=config.workers,
         env_id=config.env.id,
@@ -99,7 +100,7 @@ def _policy(config: Config) -> Any:
         pipeline.require(origin.pipeline, owner=config.policy)
         envs = make_envs(config.env, min(config.slots, config.episodes))
         objects = tuple(envs[0].unwrapped.objects)
-        seeds = seeds_for("policy", config.seed, config.episodes)
+        seeds = seeds_for("policy", config.seed, config.episodes, skip=config.skip)
         actor = PolicyActor(policy, pipeline, deterministic=not config.explore)
         actor.begin(0, envs[0], seeds[0])  # refuses a task with other objects before anything is written
         with DatasetWriter(

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from worldrl.data.segments import SegmentSampler
+from worldrl.diffusion.denoiser import Question
 from worldrl.diffusion.drift import LinearDrift
 from worldrl.errors import NumericsError
 from worldrl.objects import NUMBERS
@@ -123,8 +124,7 @@ def fit_dynamics(
     averaged = {name: p.detach().clone() for name, p in net.named_parameters()}
     tail: list[float] = []
     for step in range(steps):
-        losses = [course.loss(max(1, batch_size // len(courses))) for course in courses]
-        loss = torch.stack(losses).mean()
+        loss = _loss(courses, max(1, batch_size // len(courses)))
         descend(loss, optimizer, schedule, step)
         keep = min(average, (1 + step) / (10 + step))
         with torch.no_grad():
@@ -155,16 +155,24 @@ class _Course:
         self.draws = (torch.rand(len(tokens), model.members, generator=rng) < overlap).float()
         self.draws[self.draws.sum(dim=1) == 0] = 1.0
 
-    def loss(self, batch_size: int) -> Tensor:
-        """Return the loss on a fresh batch."""
+    def ask(self, batch_size: int) -> tuple[Question, Tensor]:
+        """Return what the network is asked about a fresh batch, and how much each member learns from each row."""
         batch = self.sampler.sample(batch_size)
-        return self.model.denoiser.loss(
-            batch.obs[:, -1],
-            batch.obs[:, :-1],
-            self.model.codes(batch.acts),
-            member_weight=self.draws[batch.episode],
-            generator=self.rng,
-        )
+        codes = self.model.codes(batch.acts)
+        question = self.model.denoiser.ask(batch.obs[:, -1], batch.obs[:, :-1], codes, generator=self.rng)
+        return question, self.draws[batch.episode]
+
+
+def _loss(courses: Sequence[_Course], batch_size: int) -> Tensor:
+    """Return the mean loss over tasks; the network is asked once for all of them."""
+    asked = [course.ask(batch_size) for course in courses]
+    inputs = [torch.cat(parts) for parts in zip(*(question.inputs for question, _ in asked), strict=True)]
+    answers = courses[0].model.denoiser.net(*inputs).split(batch_size)
+    losses = [
+        course.model.denoiser.score(question, raw, member_weight=weight)
+        for course, (question, weight), raw in zip(courses, asked, answers, strict=True)
+    ]
+    return torch.stack(losses).mean()
 
 
 def descend(

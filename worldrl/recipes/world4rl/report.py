@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from worldrl.recipes.world4rl import signs
 from worldrl.recipes.world4rl.grid import Cell
 from worldrl.recipes.world4rl.plots import curves, scatter
 from worldrl.recipes.world4rl.runner import failure
@@ -31,7 +32,8 @@ def write(root: Path, cells: Sequence[Cell], results: Path) -> str:
         json.dumps({"cells": [_told(figures) for figures in finished], "missing": _missing(root, done)}, indent=1)
         + "\n"
     )
-    parts = [_cells_table(finished), _summary(finished), _promise(finished), _ranking(root, finished), _times(root)]
+    parts = [_cells_table(finished), _summary(finished), _promise(finished), _ranking(root, finished)]
+    parts += [_signs(root, finished), _times(root)]
     text = "\n\n".join(part for part in [*parts, _missing_table(root, done)] if part)
     (results / "world4rl.md").write_text(text + "\n")
     points = [(one["imagined"], one["real"], one["method"]) for one in _policies(root, finished)]
@@ -214,6 +216,19 @@ def _ranking(root: Path, finished: Sequence[Figures]) -> str:
     mean = f"\n\nMean over tasks: {np.mean(found):.2f}." if found else ""
     header = ["task", "policies", "rank correlation", "95 %", "spread of real success"]
     return "## Does imagination rank policies as reality does?\n\n" + table(header, rows) + mean
+
+
+def _signs(root: Path, finished: Sequence[Figures]) -> str:
+    """Say which sign in imagination goes with a fall of real success."""
+    found = []
+    for one in finished:
+        cell = Cell(one["seed"], one["task"], one["method"], one["ablation"])
+        found.extend(signs.gather(root / "cells" / cell.name, one["bc_success"]))
+    lines = signs.rows(found)
+    if not lines:
+        return ""
+    head = f"## What gives a fall away\n\nOver {len(found)} policies on the way of a refinement, measured in MuJoCo."
+    return head + "\n\n" + table(["sign", "rank correlation with the change of real success", "95 %"], lines)
 
 
 def _refinements(root: Path, finished: Sequence[Figures]) -> dict[str, list[tuple[float, float]]]:
