@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from worldrl.diffusion.edm import NoiseSchedule, expand
 
-
 Inputs = tuple[Tensor, Tensor, Tensor, Tensor]
 """What the network is given: noisy change, noise level, past and action codes."""
 

@@ -49,7 +49,7 @@ class Config:
     world_model: WorldModelOptions = field(default_factory=WorldModelOptions)
     clone_steps: int = option(1500, "gradient steps of cloning")
     price: float = option(0.1, "price of an object that the policy looks at")
-    fit_steps: int = option(4000, "gradient steps of the dynamics of all tasks")
+    fit_steps: int = option(2500, "gradient steps of the dynamics of all tasks")
     batch_size: int = option(512, "transitions a step, of all tasks")
     success_steps: int = option(2500, "gradient steps of each success classifier")
     success_price: float = option(0.03, "price of an object that a success classifier looks at")
