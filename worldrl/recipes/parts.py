@@ -57,7 +57,7 @@ class WorldModelOptions:
     """Shape of the world model."""
 
     history: int = option(4, "past observations it looks at")
-    steps: int = option(2, "network evaluations a step of imagination")
+    steps: int = option(1, "network evaluations a step of imagination; a second one comes too late to change anything")
     size: str = option("small", "name of a size: tiny, small, medium, base")
     action_code: str = option("two_hot", "form in which actions reach it: two_hot, one_hot, linear, vq")
 
