@@ -8,15 +8,8 @@ import torch
 from torch import Tensor
 
 from worldrl.errors import DataError
-from worldrl.evaluation.fidelity import (
-    Replay,
-    action_sensitivity,
-    action_verdict,
-    hallucinated_success,
-    judged_successful,
-    one_step_error,
-    rollout_error,
-)
+from worldrl.evaluation.fidelity import Replay, hallucinated_success, judged_successful, one_step_error, rollout_error
+from worldrl.evaluation.heeding import action_sensitivity, action_verdict
 from worldrl.types import Imagined, Starts
 
 T, A, OBS = 2, 2, (2, 2)

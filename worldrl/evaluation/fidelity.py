@@ -16,9 +16,6 @@ from worldrl.types import Imagined, Starts, WorldModel
 STATIC = 1e-6
 """Variance of a number's change from which it counts as moving, in units of the observation squared."""
 
-ACTION_GAIN = 0.05
-"""Gain from which a world model heeds its actions: fitted table-top worlds have 0.3 to 1.1 (our choice)."""
-
 
 @dataclass(frozen=True)
 class OneStepError:
@@ -82,30 +79,6 @@ class ReplayedSuccess:
     recalled: float
 
 
-@dataclass(frozen=True)
-class ActionVerdict:
-    """Whether a world model heeds its actions; where it does not, a policy can learn nothing in it.
-
-    Attributes:
-        sensitivity: How far the prediction moves when rows swap the action to be taken: root mean square, in units of
-            the recorded change. 0 if the model ignores actions.
-        gain: How much the mean squared error grows by that, in units of the mean squared change. 0 if the model ignores
-            actions or answers to them at random; the square of the sensitivity if its answer is right.
-    """
-
-    sensitivity: float
-    gain: float
-
-    @property
-    def passed(self) -> bool:
-        """Whether the gain is at least ``ACTION_GAIN``."""
-        return self.gain >= ACTION_GAIN
-
-    def __str__(self) -> str:
-        figures = f"action gain {self.gain:.2f}, sensitivity {self.sensitivity:.2f}"
-        return figures if self.passed else f"IT IGNORES ITS ACTIONS, gain must be at least {ACTION_GAIN}: {figures}"
-
-
 @torch.no_grad()
 def one_step_error(
     model: WorldModel, batches: Iterable[tuple[Tensor, Tensor]], *, seed: int = 0, static: float = STATIC
@@ -129,8 +102,8 @@ def one_step_error(
     rng = torch.Generator().manual_seed(seed)
     sums, count = torch.zeros(0), 0
     for obs, acts in batches:
-        _check_segments(model, obs, acts, steps=model.history)
-        for past, actions, target in _windows(model, obs, acts):
+        check_segments(model, obs, acts, steps=model.history)
+        for past, actions, target in windows(model, obs, acts):
             guess = _imagine(model, past, actions, rng).obs.double()
             last, true = past[:, -1].double(), target.double()
             change = true - last
@@ -164,50 +137,12 @@ def rollout_error(model: WorldModel, obs: Tensor, acts: Tensor, horizon: int, *,
     if horizon < 1:
         raise ValueError(f"horizon must be at least 1, got {horizon}.")
     past = model.history
-    _check_segments(model, obs, acts, steps=past - 1 + horizon)
+    check_segments(model, obs, acts, steps=past - 1 + horizon)
     rng = torch.Generator().manual_seed(seed)
     steps = enumerate(open_loop(model, obs[:, :past], acts[:, : past - 1 + horizon], rng))
-    errors = torch.stack([_mse(step.obs, obs[:, past + i]) for i, step in steps])
-    repeat_last = torch.stack([_mse(obs[:, past - 1], obs[:, past + i]) for i in range(horizon)])
+    errors = torch.stack([mean_squared(step.obs, obs[:, past + i]) for i, step in steps])
+    repeat_last = torch.stack([mean_squared(obs[:, past - 1], obs[:, past + i]) for i in range(horizon)])
     return RolloutError(errors, repeat_last)
-
-
-def action_sensitivity(model: WorldModel, obs: Tensor, acts: Tensor, *, seed: int = 0) -> float:
-    """Return the ``sensitivity`` of ``action_verdict``."""
-    return action_verdict(model, obs, acts, seed=seed).sensitivity
-
-
-@torch.no_grad()
-def action_verdict(model: WorldModel, obs: Tensor, acts: Tensor, *, seed: int = 0) -> ActionVerdict:
-    """Judge whether a world model heeds its actions, by letting rows swap the action to be taken.
-
-    Past actions stay: their effect is already visible in the history. The noise stays too, so nothing else differs.
-
-    Args:
-        model: The world model.
-        obs: Recorded observations ``(b, t+1, *o)`` held out of fitting, ``b`` at least 2; the newest window counts.
-        acts: Recorded actions ``(b, t, a)``.
-        seed: Of the sampling noise and of the swap, in which no row keeps its own action.
-
-    Raises:
-        DataError: If nothing changes in the recorded step.
-        ValueError: If there is one row only, or the segments are too short or of another shape.
-    """
-    _check_segments(model, obs, acts, steps=model.history)
-    if len(obs) < 2:
-        raise ValueError(f"obs must have at least 2 rows to swap actions between, got {len(obs)}.")
-    past, actions, target = list(_windows(model, obs, acts))[-1]
-    change = _mse(past[:, -1], target)
-    if change == 0:
-        raise DataError("obs must change in the last step, got none that does.")
-    rng = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(obs), generator=rng)
-    swapped = actions.clone()
-    swapped[order, -1] = actions[order.roll(1), -1]
-    noise, choice = _draw(model, past, rng)
-    own, others = (model.imagine(past, a, noise=noise, choice=choice).obs for a in (actions, swapped))
-    worse = _mse(others, target) - _mse(own, target)
-    return ActionVerdict(float((_mse(own, others) / change).sqrt()), float(worse / change))
 
 
 def hallucinated_success(model: WorldModel, *, failed: Replay, succeeded: Replay, seed: int = 0) -> ReplayedSuccess:
@@ -251,7 +186,7 @@ def open_loop(model: WorldModel, past: Tensor, acts: Tensor, rng: torch.Generato
         yield step
 
 
-def _windows(model: WorldModel, obs: Tensor, acts: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+def windows(model: WorldModel, obs: Tensor, acts: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Yield every window of a segment: past observations, their actions, and the observation after them."""
     size = model.history
     for i in range(acts.shape[1] - size + 1):
@@ -259,22 +194,24 @@ def _windows(model: WorldModel, obs: Tensor, acts: Tensor) -> Iterator[tuple[Ten
 
 
 def _imagine(model: WorldModel, obs: Tensor, acts: Tensor, rng: torch.Generator) -> Imagined:
-    noise, choice = _draw(model, obs, rng)
+    noise, choice = draw(model, obs, rng)
     return model.imagine(obs, acts, noise=noise, choice=choice)
 
 
-def _draw(model: WorldModel, obs: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+def draw(model: WorldModel, obs: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
     """Draw on the CPU, so that every device sees the same numbers."""
     noise = torch.randn(len(obs), *model.obs_shape, generator=rng)
     choice = torch.rand(len(obs), generator=rng)
     return noise.to(obs.device), choice.to(obs.device)
 
 
-def _mse(guess: Tensor, true: Tensor) -> Tensor:
+def mean_squared(guess: Tensor, true: Tensor) -> Tensor:
+    """Return the mean squared error over everything, in double precision."""
     return (guess.double() - true.double()).square().mean().cpu()
 
 
-def _check_segments(model: WorldModel, obs: Tensor, acts: Tensor, *, steps: int) -> None:
+def check_segments(model: WorldModel, obs: Tensor, acts: Tensor, *, steps: int) -> None:
+    """Refuse segments that are not the model's, or shorter than ``steps``, with ValueError."""
     if acts.ndim != 3 or not len(acts) or acts.shape[2] != model.act_dim:
         raise ValueError(f"acts must be (b, t, {model.act_dim}), got {tuple(acts.shape)}.")
     b, t, _ = acts.shape

@@ -91,7 +91,8 @@ def run(config: Config) -> str:
 def predictions(model: Any, tokens: Any, *, seed: int) -> dict[str, Any]:
     """Return one-step skill, action sensitivity and open-loop errors; None where no episode is long enough."""
     from worldrl.data.segments import SegmentSampler
-    from worldrl.evaluation.fidelity import action_sensitivity, one_step_error, rollout_error
+    from worldrl.evaluation.fidelity import one_step_error, rollout_error
+    from worldrl.evaluation.heeding import action_sensitivity
     from worldrl.evaluation.recorded import segments
 
     sampler = SegmentSampler(tokens.obs, tokens.acts, tokens.success, history=model.history, seed=seed)

@@ -189,7 +189,8 @@ def split(policies: Any, share: float) -> tuple[list[int], list[int]]:
 def measure(model: Any, tokens: Any, *, seed: int) -> dict[str, Any]:
     """Return how a world model does on episodes it has not seen."""
     from worldrl.data.segments import SegmentSampler
-    from worldrl.evaluation.fidelity import action_verdict, judged_successful, one_step_error
+    from worldrl.evaluation.fidelity import judged_successful, one_step_error
+    from worldrl.evaluation.heeding import action_verdict
     from worldrl.evaluation.recorded import replay_of
 
     sampler = SegmentSampler(tokens.obs, tokens.acts, tokens.success, history=model.history, seed=seed)
@@ -215,7 +216,7 @@ def measure(model: Any, tokens: Any, *, seed: int) -> dict[str, Any]:
 
 def heeding(figures: dict[str, Any]) -> str:
     """Say whether the world heeds its actions, and what helps where it does not."""
-    from worldrl.evaluation.fidelity import ActionVerdict
+    from worldrl.evaluation.heeding import ActionVerdict
 
     verdict = ActionVerdict(figures["action_sensitivity"], figures["action_gain"])
     return str(verdict) if verdict.passed else f"{verdict}; fit longer or collect more random play before you refine"

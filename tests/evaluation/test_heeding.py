@@ -9,7 +9,7 @@ from torch import Tensor
 
 from worldrl.data.segments import SegmentSampler
 from worldrl.diffusion.actions import ACTION_CODES
-from worldrl.evaluation.fidelity import ACTION_GAIN, ActionVerdict, action_verdict
+from worldrl.evaluation.heeding import ACTION_GAIN, ActionVerdict, action_verdict
 from worldrl.types import Imagined
 from worldrl.world_model.fit import Tokens, fit_dynamics
 from worldrl.world_model.model import TOKEN_SIZES, DiffusionWorldModel
