@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from worldrl.agents.stopping import Trust, choose, standard_error
+from worldrl.agents.stopping import Trust, choose, knows, standard_error
 
 
 @dataclass(frozen=True)
@@ -71,3 +71,8 @@ def test_it_stops_after_as_many_unbelieved_candidates_as_its_patience() -> None:
 def test_the_standard_error_is_never_zero() -> None:
     assert standard_error(1.0, 98) == pytest.approx((0.99 * 0.01 / 98) ** 0.5)
     assert standard_error(0.5, 98) == pytest.approx((0.25 / 98) ** 0.5)
+
+
+def test_imagination_that_misjudges_the_recorded_policy_does_not_know_it() -> None:
+    assert knows(0.50, 0.45, 100, slack=0.0) and not knows(0.80, 0.45, 100, slack=0.0)
+    assert knows(0.80, 0.45, 100, slack=0.3) and not knows(0.20, 0.60, 100, slack=0.0)

@@ -18,7 +18,17 @@ def make(seed: int) -> World:
     model = DiffusionWorldModel(obs_shape=(3, 5), act_dim=2, net=TOKEN_SIZES["tiny"]).freeze()
     starts = Starts(torch.randn(6, model.history, 3, 5), torch.rand(6, model.history - 1, 2))
     decoder = TokenDecoder(obs_shape=(3, 5), width=8).eval()
-    return World(model, starts, firsts=4, horizon=40, task="toy", real_steps=123, wins=(7, 9), decoder=decoder)
+    return World(
+        model,
+        starts,
+        firsts=4,
+        horizon=40,
+        task="toy",
+        real_steps=123,
+        wins=(7, 9),
+        outcomes=(True, None, False, None),
+        decoder=decoder,
+    )
 
 
 def test_a_saved_world_is_the_same_world(tmp_path: Path) -> None:

@@ -168,6 +168,10 @@ def _save(config: Config, task: _Task, model: Any) -> None:
         task=task.dataset.manifest.env_id,
         real_steps=task.dataset.num_steps,
         wins=tuple(int(np.argmax(success)) for success in seen.success if success.any()),
+        outcomes=tuple(
+            bool(success.any()) if who == "policy" else None
+            for success, who in zip(seen.success, seen.policies, strict=True)
+        ),
         decoder=_decoder(config, task) if config.decoder_steps and task.places else None,
     ).save_pretrained(out)
     figures = measure(model, unseen, seed=config.seed)

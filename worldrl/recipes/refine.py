@@ -18,6 +18,8 @@ class TrustOptions:
     """Whether to believe imagination, and when to stop; 0 leaves a sign unread."""
 
     last: bool = option(False, "keep the last policy, whatever the signs: World4RL's way")
+    slack: float = option(0.0, "points beyond two standard errors by which imagination may misjudge the cloned policy's "
+        "recorded success before nothing is believed; 1 or more for not looking")  # fmt: skip
     pace: float = option(0.25, "quantile of the recorded decisions to success that imagined ones must not undercut")
     agreement: float = option(0.0, "least share of imagined successes that the second classifier confirms")
     enough: float = option(0.97, "imagined success at which to stop; above 1 for never")
@@ -76,7 +78,10 @@ def run(config: Config) -> dict[str, Any]:
     world = World.from_pretrained(need(config.world, "world"))
     _same_pipeline(world.model.pipeline, origin.pipeline, config)
     before, steps_before, trust = world.model.hash(), real_steps(), _trust(config.trust, world.wins)
-    candidates, imagined_steps = _candidates(config, world, policy, trust)
+    known = _known(config, world, policy)
+    if config.sigma is not None:
+        policy.explore(config.sigma)
+    candidates, imagined_steps = _candidates(config, world, policy, trust, steps=config.steps if known.holds else 0)
     chosen = candidates[-1] if config.trust.last else choose(candidates, trust)
     if world.model.hash() != before or real_steps() != steps_before:
         raise NumericsError("the world model or the real environment was touched during refinement: that is a bug.")
@@ -95,6 +100,9 @@ def run(config: Config) -> dict[str, Any]:
         "kept_after_steps": chosen.steps,
         "candidates": [_told(one, trust) for one in candidates],
         "pace": trust.pace,
+        "recorded_success": known.recorded,
+        "imagined_recorded_success": known.imagined,
+        "believed": known.holds,
         "checkpoints": list(others),
     }
     checkpoint.write_json(Path(config.out) / "refinement.json", result)
@@ -113,12 +121,43 @@ def _policy(config: Config) -> tuple[Any, Any]:
     if not isinstance(policy, GaussianPolicy):
         raise ConfigError(f"policy must be a GaussianPolicy, got a {type(policy).__name__}: PPO refines no other.")
     policy.sigma_cap = config.sigma_cap
-    if config.sigma is not None:
-        policy.explore(config.sigma)
     return policy, origin
 
 
-def _candidates(config: Config, world: Any, policy: Any, trust: Any) -> tuple[list[Any], int]:
+@dataclass(frozen=True)
+class _Known:
+    """How often the cloned policy was recorded to succeed, how often it is imagined to, and whether that is alike."""
+
+    recorded: float | None
+    imagined: float | None
+    holds: bool
+
+
+def _known(config: Config, world: Any, policy: Any) -> _Known:
+    """Let the policy explore in imagination from where it was recorded, and compare."""
+    import torch
+
+    from worldrl.agents.imagination import imagine_run
+    from worldrl.agents.stopping import knows
+    from worldrl.envs.imagined import ImaginedVectorEnv
+    from worldrl.types import Starts
+
+    rows = [i for i, outcome in enumerate(world.outcomes) if outcome is not None]
+    if not rows or config.trust.last or config.trust.slack >= 1:
+        return _Known(None, None, True)
+    index = torch.tensor(rows)
+    starts = Starts(world.starts.obs[index], world.starts.acts[index])
+    env = ImaginedVectorEnv(world.model, starts, num_envs=len(rows), horizon=world.horizon, guards=config.guards)
+    imagined = float(imagine_run(env, policy, seed=config.seed, deterministic=False).success.mean())
+    recorded = float(np.mean([world.outcomes[i] for i in rows]))
+    holds = knows(imagined, recorded, len(rows), slack=config.trust.slack)
+    verdict = "is believed" if holds else "is not believed, and the policy is kept as it is"
+    say(f"  the policy to begin with succeeded in {recorded:.2f} of {len(rows)} episodes; imagination, where it succeeds "
+        f"in {imagined:.2f}, {verdict}")  # fmt: skip
+    return _Known(recorded, imagined, holds)
+
+
+def _candidates(config: Config, world: Any, policy: Any, trust: Any, *, steps: int) -> tuple[list[Any], int]:
     """Run PPO in imagination; return the candidates and how many steps were imagined, those of trials included."""
     from worldrl.agents.refinement import refine, try_out
     from worldrl.envs.imagined import ImaginedVectorEnv
@@ -139,7 +178,7 @@ def _candidates(config: Config, world: Any, policy: Any, trust: Any) -> tuple[li
         policy,
         env,
         lambda candidate: try_out(trials, candidate, seed=config.seed),
-        steps=config.steps,
+        steps=steps,
         anchor=config.anchor,
         trust=trust,
         tighten=config.trust.tighten,

@@ -22,6 +22,8 @@ class World:
         task: Id of the real environment.
         real_steps: Recorded steps that it was fitted to.
         wins: Decisions to success of the recorded successful episodes it was fitted to.
+        outcomes: Of each of the ``firsts`` episodes, whether it succeeded when the cloned policy played it; None where
+            somebody else did.
         decoder: Draws tokens; None where observations are frames already.
     """
 
@@ -32,6 +34,7 @@ class World:
     task: str
     real_steps: int
     wins: tuple[int, ...]
+    outcomes: tuple[bool | None, ...]
     decoder: TokenDecoder | None
 
     def save_pretrained(self, path: Path) -> None:
@@ -63,6 +66,7 @@ class World:
                 task=str(saved.config["task"]),
                 real_steps=int(saved.config["real_steps"]),
                 wins=tuple(int(steps) for steps in saved.config["wins"]),
+                outcomes=tuple(saved.config["outcomes"]),
                 decoder=TokenDecoder.from_pretrained(path / "decoder") if saved.config["decoder"] else None,
             )
 
@@ -70,7 +74,7 @@ class World:
         self.model.save_pretrained(folder / "model")
         if self.decoder is not None:
             self.decoder.save_pretrained(folder / "decoder")
-        names = ("firsts", "horizon", "task", "real_steps", "wins")
+        names = ("firsts", "horizon", "task", "real_steps", "wins", "outcomes")
         config = {name: getattr(self, name) for name in names} | {"decoder": self.decoder is not None}
         tensors = {"obs": self.starts.obs, "acts": self.starts.acts}
         checkpoint.save(folder / "starts", kind="starts", config=config | {"model": self.model.hash()}, tensors=tensors)
