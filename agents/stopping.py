@@ -101,7 +101,7 @@ def knows(imagined: float, recorded: float, count: int, *, slack: float) -> bool
         count: Episodes of each.
         slack: Difference that is allowed beyond two standard errors.
     """
-    error = (standard_error(imagined, count) ** 2 + standard_error(recorded, count) ** 2) ** 0.5
+    error = sqrt(standard_error(imagined, count) ** 2 + standard_error(recorded, count) ** 2)
     return abs(imagined - recorded) <= slack + 2.0 * error
 
 

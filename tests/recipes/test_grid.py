@@ -14,7 +14,7 @@ from worldrl.recipes.world4rl.runner import Limits, failure, run_jobs
 
 SETTINGS: dict[str, Any] = dict.fromkeys(
     ("env_kwargs", "demonstrations", "rollouts", "random", "beyond", "encoder", "objects", "pixels", "clone_steps",
-     "price", "episodes", "world_model", "fit_steps", "batch_size", "success_steps", "success_price", "imagined_steps"),
+     "price", "episodes", "world_model", "fit_steps", "batch_size", "own_fit_steps", "own_batch_size", "success_steps", "success_price", "imagined_steps"),
     1,
 ) | {"tasks": ["soccer", "hammer"]}  # fmt: skip
 LIMITS = Limits(workers=2, job_s=20.0, total_s=60.0)
@@ -54,10 +54,10 @@ def test_the_published_recipe_has_no_guard_and_keeps_the_last_policy() -> None:
     assert options["anchor"] == 0.0 and options["guards"] == {"halt": False} and options["trust"]["last"]
 
 
-def test_every_job_comes_after_what_it_needs_and_worlds_are_shared(tmp_path: Path) -> None:
+def test_every_job_comes_after_what_it_needs_and_one_world_is_shared(tmp_path: Path) -> None:
     jobs = plan(tmp_path, list(cells(tasks=["soccer", "hammer"], seeds=[0], tier=1)), SETTINGS)
     places = {job.folder: i for i, job in enumerate(jobs)}
-    assert [job.kind for job in jobs].count("world") == 1 and [job.kind for job in jobs].count("data") == 2
+    assert [job.kind for job in jobs].count("world") == 3 and [job.kind for job in jobs].count("data") == 2
     assert all(places[needed] < places[job.folder] for job in jobs for needed in job.after)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 TINY = [
     "tasks=[door-lock]", "seeds=[0]", "demonstrations=2", "rollouts=4", "random=2", "episodes=3", "clone_steps=60",
-    "fit_steps=10", "success_steps=10", "imagined_steps=6000", "world_model=tiny", "workers=2",
+    "fit_steps=10", "own_fit_steps=10", "success_steps=10", "imagined_steps=6000", "world_model=tiny", "workers=2",
 ]  # fmt: skip
 
 
@@ -31,7 +31,7 @@ def test_the_grid_runs_every_kind_of_job_and_repeats_none(tmp_path: Path) -> Non
         assert {"expert_success", "bc_success", "imagined_success", "false_success_rate", "seconds"} <= set(one)
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("done.json")}
     second = reproduce(tmp_path)
-    assert "5 of 5 jobs are done" in second.stdout
+    assert "6 of 6 jobs are done" in second.stdout
     assert stamps == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("done.json")}
 
 

@@ -51,6 +51,8 @@ class Config:
     price: float = option(0.1, "price of an object that the policy looks at")
     fit_steps: int = option(2500, "gradient steps of the dynamics of all tasks")
     batch_size: int = option(512, "transitions a step, of all tasks")
+    own_fit_steps: int = option(1500, "gradient steps of the dynamics of one task")
+    own_batch_size: int = option(256, "transitions a step, of one task")
     success_steps: int = option(2500, "gradient steps of each success classifier")
     success_price: float = option(0.03, "price of an object that a success classifier looks at")
     imagined_steps: int = option(200_000, "imagined steps of a refinement, at most")
@@ -71,7 +73,7 @@ class Config:
         check_positive(
             demonstrations=self.demonstrations, rollouts=self.rollouts, random=self.random, episodes=self.episodes,
             imagined_steps=self.imagined_steps, fit_steps=self.fit_steps, batch_size=self.batch_size,
-            success_steps=self.success_steps, clone_steps=self.clone_steps, job_minutes=self.job_minutes,
+            own_fit_steps=self.own_fit_steps, own_batch_size=self.own_batch_size, success_steps=self.success_steps, clone_steps=self.clone_steps, job_minutes=self.job_minutes,
         )  # fmt: skip
         check_world_model(self.world_model)
         check_observation(self.encoder, self.objects, self.pixels, size=self.env_kwargs.get("size"))

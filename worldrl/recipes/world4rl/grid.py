@@ -99,6 +99,16 @@ def refine_options(cell: Cell) -> dict[str, Any]:
     return PUBLISHED if cell.method == "world4rl" else OURS | ABLATIONS[cell.ablation].refine
 
 
+SHARED = ("world4rl",)
+"""Methods that live in the one world model of all tasks, as published; the others have one for their own task."""
+
+
 def worlds_name(cell: Cell) -> str:
     """Return the folder of the worlds of a seed that a cell lives in."""
-    return f"worlds-{cell.ablation}" if ABLATIONS[cell.ablation].refits else "worlds"
+    own = "shared" if cell.method in SHARED else cell.task
+    return f"worlds/{own}-{cell.ablation}" if ABLATIONS[cell.ablation].refits else f"worlds/{own}"
+
+
+def worlds_tasks(cell: Cell, tasks: Sequence[str]) -> list[str]:
+    """Return the tasks that the world model of a cell learns."""
+    return list(tasks) if cell.method in SHARED else [cell.task]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from worldrl.recipes.world4rl.grid import ABLATIONS, Cell, worlds_name
+from worldrl.recipes.world4rl.grid import ABLATIONS, Cell, worlds_name, worlds_tasks
 
 Options = dict[str, Any]
 
@@ -72,16 +72,17 @@ def _data(root: Path, seed: int, settings: Options) -> list[Job]:
 def _world(root: Path, cell: Cell, settings: Options) -> Job:
     """Return the job that fits the worlds of a cell's seed."""
     change = ABLATIONS[cell.ablation]
+    tasks, home = worlds_tasks(cell, settings["tasks"]), root / f"seed-{cell.seed}"
     options = {name: settings[name] for name in (*DATA, *WORLD)}
-    options |= {"seed": cell.seed, "fit": change.fit, "without": list(change.without)}
-    after = tuple(job.folder for job in _data(root, cell.seed, settings))
-    folder, seconds = root / f"seed-{cell.seed}" / worlds_name(cell), SECONDS["world"] * len(settings["tasks"])
-    return Job("world", folder, options, seconds, threads=0, after=after)
+    options |= {"seed": cell.seed, "tasks": tasks, "fit": change.fit, "without": list(change.without)}
+    after, threads = tuple(home / "data" / task for task in tasks), 1 if len(tasks) == 1 else 0
+    return Job("world", home / worlds_name(cell), options, SECONDS["world"] * len(tasks), threads=threads, after=after)
 
 
 def _cell(root: Path, cell: Cell, settings: Options) -> Job:
     """Return the job that makes and measures a cell's policy."""
     options = {name: settings[name] for name in (*DATA, *WORLD, *CELL)}
+    options["tasks"] = worlds_tasks(cell, settings["tasks"])
     options |= {"task": cell.task, "seed": cell.seed, "method": cell.method, "ablation": cell.ablation}
     start = () if cell.method == "bc" else (root / "cells" / Cell(cell.seed, cell.task, "bc").name,)
     after = (_world(root, cell, settings).folder, *start)
@@ -90,7 +91,16 @@ def _cell(root: Path, cell: Cell, settings: Options) -> Job:
 
 DATA = ("env_kwargs", "demonstrations", "rollouts", "random", "beyond", "encoder", "objects", "pixels", "clone_steps",
         "price", "episodes")  # fmt: skip
-WORLD = ("tasks", "world_model", "fit_steps", "batch_size", "success_steps", "success_price")
+WORLD = (
+    "tasks",
+    "world_model",
+    "fit_steps",
+    "batch_size",
+    "own_fit_steps",
+    "own_batch_size",
+    "success_steps",
+    "success_price",
+)
 CELL = ("imagined_steps",)
 """Which options concern which kind of job, beside those of the kinds before."""
 SECONDS = {"data": 200.0, "world": 60.0, "bc": 60.0, "cell": 180.0, "planning": 1200.0, "diffusion_policy": 400.0}

@@ -81,11 +81,12 @@ def expert_success(options: Options) -> float:
 
 
 def world(folder: Path, options: Options) -> Options:
-    """Fit one network to the episodes of all tasks of a seed; the result is a world for each task."""
+    """Fit one network to the episodes of one task or of all; the result is a world for each task."""
+    own = "own_" if len(options["tasks"]) == 1 else ""
     for task in options["tasks"]:
         for name in ("episodes", "observation"):
             (folder / name).mkdir(exist_ok=True)
-            (folder / name / task).symlink_to(Path("../../data") / task / name)
+            (folder / name / task).symlink_to(Path("../../../data") / task / name)
     change = options["fit"]
     fit.run(
         fit.Config(
@@ -93,9 +94,9 @@ def world(folder: Path, options: Options) -> Options:
             observation=str(folder / "observation"),
             out=str(folder / "world"),
             world_model=WorldModelOptions(**options["world_model"] | change.get("world_model", {})),
-            steps=options["fit_steps"],
+            steps=options[f"{own}fit_steps"],
             success_steps=options["success_steps"],
-            batch_size=options["batch_size"],
+            batch_size=options[f"{own}batch_size"],
             price=options["success_price"],
             audit=change.get("audit", False),
             without=list(options["without"]),
