@@ -18,8 +18,7 @@ class TrustOptions:
     """Whether to believe imagination, and when to stop; 0 leaves a sign unread."""
 
     last: bool = option(False, "keep the last policy, whatever the signs: World4RL's way")
-    slack: float = option(0.0, "points beyond two standard errors by which imagination may misjudge the cloned policy's "
-        "recorded success before nothing is believed; 1 or more for not looking")  # fmt: skip
+    slack: float = option(0.0, "by how much more than chance imagination may misjudge the recorded policy; 1: any")
     pace: float = option(0.25, "quantile of the recorded decisions to success that imagined ones must not undercut")
     agreement: float = option(0.0, "least share of imagined successes that the second classifier confirms")
     enough: float = option(0.97, "imagined success at which to stop; above 1 for never")
@@ -152,8 +151,10 @@ def _known(config: Config, world: Any, policy: Any) -> _Known:
     recorded = float(np.mean([world.outcomes[i] for i in rows]))
     holds = knows(imagined, recorded, len(rows), slack=config.trust.slack)
     verdict = "is believed" if holds else "is not believed, and the policy is kept as it is"
-    say(f"  the policy to begin with succeeded in {recorded:.2f} of {len(rows)} episodes; imagination, where it succeeds "
-        f"in {imagined:.2f}, {verdict}")  # fmt: skip
+    say(
+        f"  the policy to begin with succeeded in {recorded:.2f} of {len(rows)} recorded episodes; imagination, where "
+        f"it succeeds in {imagined:.2f}, {verdict}"
+    )
     return _Known(recorded, imagined, holds)
 
 

@@ -73,7 +73,8 @@ class Config:
         check_positive(
             demonstrations=self.demonstrations, rollouts=self.rollouts, random=self.random, episodes=self.episodes,
             imagined_steps=self.imagined_steps, fit_steps=self.fit_steps, batch_size=self.batch_size,
-            own_fit_steps=self.own_fit_steps, own_batch_size=self.own_batch_size, success_steps=self.success_steps, clone_steps=self.clone_steps, job_minutes=self.job_minutes,
+            own_fit_steps=self.own_fit_steps, own_batch_size=self.own_batch_size, success_steps=self.success_steps,
+            clone_steps=self.clone_steps, job_minutes=self.job_minutes,
         )  # fmt: skip
         check_world_model(self.world_model)
         check_observation(self.encoder, self.objects, self.pixels, size=self.env_kwargs.get("size"))
