@@ -25,7 +25,7 @@ def tiny(out: Path, **changes: object) -> demo.Config:
         "encoder": EncoderOptions(name="none"),
         "world_model": WorldModelOptions(size="tiny"),
         "demonstrations": 20, "random": 4, "rollouts": 12, "clone_steps": 800, "fit_steps": 40, "success_steps": 40,
-        "decoder_steps": 10, "imagined_steps": 2048, "episodes": 20, "videos": 1, "threads": 1,
+        "decoder_steps": 10, "imagined_steps": 2048, "slack": 1.0, "episodes": 20, "videos": 1, "threads": 1,
     }  # fmt: skip
     return demo.Config(out=str(out), **(settings | changes))  # type: ignore[arg-type]
 

@@ -26,7 +26,7 @@ def checkpoint(tmp_path: Path) -> Path:
     model.halt_threshold = 100.0
     starts = Starts(torch.randn(5, model.history, *SHAPE), torch.zeros(5, model.history - 1, 2))
     decoder = TokenDecoder(obs_shape=SHAPE, width=8).eval()
-    world = World(model, starts, 5, 6, "worldrl/Reach-v0", 100, decoder)
+    world = World(model, starts, 5, 6, "worldrl/Reach-v0", 100, (), (None,) * 5, decoder)
     world.save_pretrained(tmp_path / "world")
     return tmp_path / "world"
 

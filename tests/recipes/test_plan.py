@@ -43,7 +43,17 @@ def world_for(pipeline: str, shape: tuple[int, ...]) -> World:
     torch.manual_seed(0)
     model = DiffusionWorldModel(obs_shape=shape, act_dim=ACTS, pipeline=pipeline, net=TOKEN_SIZES["tiny"], history=2)
     starts = Starts(torch.randn(3, 2, *shape), torch.zeros(3, 1, ACTS))
-    return World(model.freeze(), starts, firsts=3, horizon=3, task=ENV.id, real_steps=6, decoder=None)
+    return World(
+        model.freeze(),
+        starts,
+        firsts=3,
+        horizon=3,
+        task=ENV.id,
+        real_steps=6,
+        wins=(),
+        outcomes=(None,) * 3,
+        decoder=None,
+    )
 
 
 def config(made: Path, out: Path, **changes: Any) -> plan.Config:
