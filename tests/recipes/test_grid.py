@@ -160,3 +160,8 @@ def test_a_sign_that_grows_as_real_success_falls_is_found(tmp_path: Path) -> Non
     told = {line[0]: line[1] for line in signs.rows(found)}
     assert told[signs.SIGNS["haste"]] == told[signs.SIGNS["divergence"]] == "-1.00"
     assert told[signs.SIGNS["gain"]] == "-"
+
+
+def test_an_ablation_changes_one_thing_and_leaves_the_rest() -> None:
+    whole, part = (refine_options(Cell(0, "door-lock", "ours", name)) for name in ("none", "constant_anchor"))
+    assert part == whole | {"trust": {"pace": 0.25, "tighten": 1.0}}

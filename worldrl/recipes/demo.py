@@ -45,7 +45,7 @@ class Config:
     decoder_steps: int = option(600, "gradient steps of the frame decoder")
     imagined_steps: int = option(320_000, "steps of PPO in imagination")
     anchor: float = option(0.02, "weight of the divergence from the cloned policy")
-    slack: float = option(0.0, "by how much more than chance imagination may misjudge the recorded policy; 1: any")
+    slack: float = option(0.0, "by how much more than chance imagination may overrate the recorded policy; 1: any")
     episodes: int = option(100, "held-out episodes of the evaluation, the same for both policies")
     videos: int = option(3, "episodes in the videos; 0 for no videos")
     tensorboard: str = option("", "folder for TensorBoard; empty for none")

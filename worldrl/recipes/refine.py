@@ -18,8 +18,8 @@ class TrustOptions:
     """Whether to believe imagination, and when to stop; 0 leaves a sign unread."""
 
     last: bool = option(False, "keep the last policy, whatever the signs: World4RL's way")
-    slack: float = option(0.0, "by how much more than chance imagination may misjudge the recorded policy; 1: any")
-    pace: float = option(0.25, "quantile of the recorded decisions to success that imagined ones must not undercut")
+    slack: float = option(0.0, "by how much more than chance imagination may overrate the recorded policy; 1: any")
+    pace: float = option(0.0, "quantile of the recorded decisions to success that imagined ones must not undercut")
     agreement: float = option(0.0, "least share of imagined successes that the second classifier confirms")
     enough: float = option(0.97, "imagined success at which to stop; above 1 for never")
     patience: int = option(4, "candidates in a row that are not believed, at which to stop")
@@ -125,7 +125,7 @@ def _policy(config: Config) -> tuple[Any, Any]:
 
 @dataclass(frozen=True)
 class _Known:
-    """How often the cloned policy was recorded to succeed, how often it is imagined to, and whether that is alike."""
+    """How often the policy was recorded to succeed, how often it is imagined to, and whether that is believed."""
 
     recorded: float | None
     imagined: float | None
@@ -137,7 +137,7 @@ def _known(config: Config, world: Any, policy: Any) -> _Known:
     import torch
 
     from worldrl.agents.imagination import imagine_run
-    from worldrl.agents.stopping import knows
+    from worldrl.agents.stopping import flatters
     from worldrl.envs.imagined import ImaginedVectorEnv
     from worldrl.types import Starts
 
@@ -149,7 +149,7 @@ def _known(config: Config, world: Any, policy: Any) -> _Known:
     env = ImaginedVectorEnv(world.model, starts, num_envs=len(rows), horizon=world.horizon, guards=config.guards)
     imagined = float(imagine_run(env, policy, seed=config.seed, deterministic=False).success.mean())
     recorded = float(np.mean([world.outcomes[i] for i in rows]))
-    holds = knows(imagined, recorded, len(rows), slack=config.trust.slack)
+    holds = not flatters(imagined, recorded, len(rows), slack=config.trust.slack)
     verdict = "is believed" if holds else "is not believed, and the policy is kept as it is"
     say(
         f"  the policy to begin with succeeded in {recorded:.2f} of {len(rows)} recorded episodes; imagination, where "

@@ -7,7 +7,7 @@ from typing import Any
 TASKS = ("coffee-pull", "soccer", "hammer", "door-lock", "lever-pull", "handle-pull")
 """The six Meta-World tasks of World4RL (arXiv 2509.19080)."""
 
-OURS: dict[str, Any] = {"lr": 3e-4, "anchor": 0.05, "sigma": 0.15}
+OURS: dict[str, Any] = {"lr": 3e-4, "anchor": 0.05, "sigma": 0.15, "trust": {"pace": 0.25}}
 """How ``refine`` becomes ours: small steps near the cloned policy, whose actions must be right to a tenth."""
 PUBLISHED: dict[str, Any] = {
     "lr": 3e-4,
@@ -96,7 +96,10 @@ def cells(*, tasks: Sequence[str], seeds: Sequence[int], tier: int) -> Iterator[
 
 def refine_options(cell: Cell) -> dict[str, Any]:
     """Return the options of ``refine`` by which a cell differs from the default."""
-    return PUBLISHED if cell.method == "world4rl" else OURS | ABLATIONS[cell.ablation].refine
+    if cell.method == "world4rl":
+        return PUBLISHED
+    change = ABLATIONS[cell.ablation].refine
+    return OURS | change | {"trust": OURS["trust"] | change.get("trust", {})}
 
 
 SHARED = ("world4rl",)
