@@ -128,10 +128,11 @@ def test_the_report_tells_what_there_is_what_is_missing_and_what_failed(tmp_path
     broken = tmp_path / "cells" / "soccer-0-world4rl"
     broken.mkdir()
     (broken / "failed.json").write_text(json.dumps({"log": ["it broke"]}))
-    text = report.write(tmp_path, wanted, tmp_path / "results")
+    text = report.write(tmp_path, wanted, tmp_path / "results", made_by="worldrl reproduce")
     saved = json.loads((tmp_path / "results" / "world4rl.json").read_text())
     assert [one["method"] for one in saved["cells"]] == ["bc", "ours"] and saved["cells"][1]["seconds"] == 5.0
     assert "failed: it broke" in text and "+30 [" in text and "masks: simulator" in text
+    assert "2 of 3 cells are done" in text and "`worldrl reproduce`" in text
     assert "0 are worse" in text and "up to 95 %" in text
 
 

@@ -101,7 +101,8 @@ def run(config: Config) -> str:
     if not config.dry:
         limits = Limits(workers, 60.0 * config.job_minutes, 60.0 * config.minutes or float("inf"))
         failed = run_jobs(jobs, limits, say)
-    text = report.write(Path(config.out), wanted, Path(config.results))
+    command = f"worldrl reproduce {config.experiment} tier={config.tier}"
+    text = report.write(Path(config.out), wanted, Path(config.results), made_by=command)
     if failed:
         text += (
             f"\n{len(failed)} jobs failed; their folders hold log.txt and failed.json, and a new run tries them again."

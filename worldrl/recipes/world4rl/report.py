@@ -17,13 +17,14 @@ WORSE, ALARM = -0.05, 0.0
 """A cell is flagged whose mean loss against cloning is more than this, with an interval that lies below the second."""
 
 
-def write(root: Path, cells: Sequence[Cell], results: Path) -> str:
+def write(root: Path, cells: Sequence[Cell], results: Path, *, made_by: str) -> str:
     """Write ``world4rl.json``, ``world4rl.md`` and plots into a folder, and return the table.
 
     Args:
         root: Run folder of the grid.
         cells: Those that were wanted; what is missing or failed is told, never dropped.
         results: The folder; made if it is not there.
+        made_by: The command that makes it.
     """
     results.mkdir(parents=True, exist_ok=True)
     done = [(cell, _read(root, cell)) for cell in cells]
@@ -34,7 +35,8 @@ def write(root: Path, cells: Sequence[Cell], results: Path) -> str:
     )
     parts = [_cells_table(finished), _summary(finished), _promise(finished), _ranking(root, finished)]
     parts += [_signs(root, finished), _times(root)]
-    text = "\n\n".join(part for part in [*parts, _missing_table(root, done)] if part)
+    made = f"{len(finished)} of {len(cells)} cells are done. Made by `{made_by}`, which goes on where it was stopped."
+    text = "\n\n".join(part for part in [*parts, _missing_table(root, done), made] if part)
     (results / "world4rl.md").write_text(text + "\n")
     points = [(one["imagined"], one["real"], one["method"]) for one in _policies(root, finished)]
     if points:
