@@ -20,6 +20,7 @@ def clone(
     weight_decay: float = 1e-2,
     blur: float = 0.05,
     price: float = 0.6,
+    weights: Tensor | None = None,
     seed: int = 0,
     progress: Callable[[int, float], None] | None = None,
 ) -> float:
@@ -35,6 +36,7 @@ def clone(
         weight_decay: Of AdamW.
         blur: Standard deviation of the noise added to observations, so that few demonstrations are not memorised.
         price: Added to the loss for every object whose gate is open (``worldrl.objects.gated``).
+        weights: ``(n,)``, how often each row is drawn in proportion to the others; None for equally often.
         seed: Of batches and noise.
         progress: Called with the step and the loss.
 
@@ -54,17 +56,18 @@ def clone(
         )
     rng = torch.Generator().manual_seed(seed)
     policy.set_training_mode(True)
-    weights, gates = [p for p in policy.actor_parameters() if p is not policy.log_std], policy.gates()
-    groups = [{"params": weights}]
+    trained, gates = [p for p in policy.actor_parameters() if p is not policy.log_std], policy.gates()
+    groups = [{"params": trained}]
     if gates is not None:
         gates.gate.requires_grad_(True)
-        groups = gates.parameter_groups(weights)
+        groups = gates.parameter_groups(trained)
     optimizer = torch.optim.AdamW(groups, lr=lr, weight_decay=weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     sigma = policy.log_std.detach().exp()
+    chances = torch.ones(len(obs)) if weights is None else weights
     tail: list[float] = []
     for step in range(steps):
-        rows = torch.randint(len(obs), (batch_size,), generator=rng)
+        rows = torch.multinomial(chances, batch_size, replacement=True, generator=rng)
         seen = obs[rows] + blur * torch.randn(obs[rows].shape, generator=rng)
         likely = torch.distributions.Normal(policy.mean(seen), sigma, validate_args=False)
         loss: Tensor = -likely.log_prob(acts[rows]).sum(dim=-1).mean()  # type: ignore[no-untyped-call]

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from worldrl.agents.noise import LastingNoise
 from worldrl.agents.scripts import script_for
 from worldrl.errors import ConfigError
 from worldrl.types import Array
@@ -19,18 +20,11 @@ class ScriptedActor:
     """
 
     def __init__(self, *, noise: float = 0.0, persistence: float = 0.7) -> None:
-        if noise < 0 or not 0 <= persistence < 1:
-            raise ConfigError(
-                f"noise must not be negative and persistence must be in [0, 1), got {noise} and {persistence}."
-            )
-        self.noise, self.persistence = noise, persistence
-        self._rngs: dict[int, np.random.Generator] = {}
-        self._drift: dict[int, Array] = {}
+        self.noise = LastingNoise(sigma=noise, persistence=persistence)
 
     def begin(self, slot: int, env: Any, seed: int) -> None:
         """Start an episode in a slot; its noise follows from the episode's seed."""
-        self._rngs[slot] = np.random.default_rng([seed, 1])
-        self._drift[slot] = np.zeros(env.action_space.shape)
+        self.noise.begin(slot, np.random.default_rng([seed, 1]), env.action_space.shape[0], settled=False)
 
     def act(self, observations: Sequence[Any], envs: Sequence[Any], slots: Array) -> Array:
         """Return the actions ``(b, a)``; the observations are not looked at."""
@@ -38,10 +32,7 @@ class ScriptedActor:
 
     def _one(self, env: Any, slot: int) -> Array:
         act = script_for(env)(env.unwrapped)
-        fresh = self._rngs[slot].normal(0.0, self.noise, act.shape)
-        drift = self.persistence * self._drift[slot] + np.sqrt(1 - self.persistence**2) * fresh
-        self._drift[slot] = drift
-        return np.asarray(np.clip(act + drift, -1.0, 1.0), np.float32)
+        return np.asarray(np.clip(act + self.noise.draw(slot), -1.0, 1.0), np.float32)
 
 
 class RandomActor:

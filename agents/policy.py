@@ -14,6 +14,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor, nn
 
 from worldrl import checkpoint
+from worldrl.agents.noise import LastingNoise
 from worldrl.agents.extractors import TokenExtractor, extractor_class
 from worldrl.agents.observing import check_objects, observe
 from worldrl.errors import CheckpointError, ConfigError
@@ -266,3 +267,29 @@ class PolicyActor:
         memories = [self._memories.get(int(slot)) for slot in slots]  # the mean of a Gaussian needs none
         acts = self.policy.act(np.asarray(obs), memories, deterministic=self.deterministic)
         return np.asarray(np.clip(acts, -1.0, 1.0), np.float32)
+
+
+class DriftingActor(PolicyActor):
+    """A policy whose mean actions drift, so that its episodes show what slightly different policies would do.
+
+    Args:
+        policy: As in ``PolicyActor``.
+        pipeline: As in ``PolicyActor``.
+        drift: Standard deviation of the noise.
+        persistence: Correlation of the noise of successive decisions (our choice).
+    """
+
+    def __init__(self, policy: Any, pipeline: Any, *, drift: float, persistence: float = 0.9) -> None:
+        super().__init__(policy, pipeline, deterministic=True)
+        self.noise = LastingNoise(sigma=drift, persistence=persistence)
+
+    def begin(self, slot: int, env: Any, seed: int) -> None:
+        """Start an episode in a slot; its noise follows from the episode's seed."""
+        super().begin(slot, env, seed)
+        self.noise.begin(slot, np.random.default_rng(seed), self.policy.act_dim, settled=True)
+
+    def act(self, observations: list[Any], envs: list[Any], slots: Array) -> Array:
+        """Return the actions ``(b, a)`` in ``[-1, 1]``."""
+        acts = super().act(observations, envs, slots)
+        noise = np.stack([self.noise.draw(int(slot)) for slot in slots])
+        return np.asarray(np.clip(acts + noise, -1.0, 1.0), np.float32)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from worldrl.agents.policy import PolicyActor, make_policy
+from worldrl.agents.policy import DriftingActor, PolicyActor, make_policy
 from worldrl.errors import CheckpointError
 from worldrl.types import Array
 
@@ -76,3 +76,16 @@ def test_a_task_with_other_objects_is_refused_where_their_masks_are_used() -> No
     with pytest.raises(CheckpointError, match="made for the objects fingers, ball, this task has fingers, drawer"):
         make(deterministic=True, masks="simulator").begin(0, task, 0)
     make(deterministic=True, masks="none").begin(0, task, 0)
+
+
+def test_a_drifting_policy_stays_off_its_way_for_a_while() -> None:
+    torch.manual_seed(0)
+    actor = DriftingActor(make_policy((3, 4), 2), Numbers("none"), drift=0.2)
+    slots = list(range(200))
+    for slot in slots:
+        actor.begin(slot, None, slot % 100)
+    acts = np.stack([act(actor, slots) for _ in range(3)])
+    np.testing.assert_array_equal(acts[:, :100], acts[:, 100:])
+    noise = acts[:, :100] - act(make(deterministic=True), slots[:100])
+    assert noise.std(axis=1) == pytest.approx(0.2, rel=0.25)
+    assert np.corrcoef(noise[0].ravel(), noise[1].ravel())[0, 1] > 0.8

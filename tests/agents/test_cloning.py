@@ -66,6 +66,13 @@ def test_the_same_seed_gives_the_same_clone(policy: GaussianPolicy) -> None:
     assert not torch.equal(policy.action_net.weight, twin.action_net.weight)
 
 
+def test_rows_are_cloned_as_often_as_they_weigh(policy: GaussianPolicy) -> None:
+    obs = torch.zeros(40, *SHAPE)
+    acts = torch.where(torch.arange(40)[:, None] < 20, 0.5, -0.5).expand(40, 2)
+    clone(policy, obs, acts, steps=300, weights=torch.where(torch.arange(40) < 20, 3.0, 1.0), price=0.0)
+    assert policy.mean(obs[:1]).detach().numpy() == pytest.approx(0.25, abs=0.05)
+
+
 def test_a_policy_over_frames_is_cloned_too() -> None:
     torch.manual_seed(0)
     policy = make_policy((3, 16, 16), 1)

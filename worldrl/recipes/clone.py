@@ -1,4 +1,4 @@
-"""Clone the expert's successful episodes into a first policy."""
+"""Clone the expert's successful episodes, and if you like those of a policy itself, into a first policy."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from omegaconf import MISSING
 
-from worldrl.recipes.demonstrations import demonstrations
+from worldrl.errors import ConfigError
+from worldrl.recipes.demonstrations import DEMONSTRATORS, demonstrations
 from worldrl.recipes.parts import (
     check_positive,
     check_tensorboard,
@@ -28,6 +29,7 @@ class Config:
     observation: str = option(MISSING, "folder of the observation pipeline")
     out: str = option(MISSING, "folder of the policy")
     features: str = option("", "folder of the feature cache; empty for none")
+    own: float = option(0.0, "how often to draw a row of a policy's own successes, to one of an expert's; 0 for none")
     steps: int = option(1500, "gradient steps")
     batch_size: int = option(256, "rows a step")
     lr: float = option(1e-3, "learning rate")
@@ -42,6 +44,8 @@ class Config:
         """Refuse options out of range."""
         check_tensorboard(self.tensorboard)
         check_positive(steps=self.steps, batch_size=self.batch_size, lr=self.lr, sigma=self.sigma)
+        if self.own < 0:
+            raise ConfigError(f"own must be 0 or more, got {self.own}.")
 
 
 def run(config: Config) -> None:
@@ -53,12 +57,14 @@ def run(config: Config) -> None:
     from worldrl.data.dataset import Dataset
 
     use_threads(config.threads)
-    good = demonstrations(Dataset(need(config.episodes, "data set")), folder=config.episodes)
+    dataset = Dataset(need(config.episodes, "data set"))
+    good = demonstrations(dataset, folder=config.episodes, own=config.own > 0)
     with pipeline_at(
         need(config.observation, "observation pipeline"), Path(config.features) if config.features else None
     ) as pipeline:
         tokens = tokens_of(good, pipeline)
         until = [int(np.argmax(success)) for success in tokens.success]  # what comes after is holding still
+        weights = [1.0 if who in DEMONSTRATORS else config.own for who in tokens.policies]
         torch.manual_seed(config.seed)
         policy = make_policy(
             pipeline.shape,
@@ -75,6 +81,7 @@ def run(config: Config) -> None:
                 batch_size=config.batch_size,
                 lr=config.lr,
                 price=config.price,
+                weights=torch.tensor(np.repeat(weights, until), dtype=torch.float32),
                 seed=config.seed,
                 progress=progress,
             )

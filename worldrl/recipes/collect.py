@@ -37,6 +37,7 @@ class Config:
     features: str = option("", "folder of the feature cache, for a policy; empty for none")
     noise: float = option(0.3, "standard deviation of the noisy expert's noise")
     explore: bool = option(True, "whether a policy samples its actions rather than taking the mean")
+    drift: float = option(0.0, "standard deviation of lasting noise on a policy's mean actions; 0 to sample instead")
     episodes: int = option(50, "episodes to record")
     beyond: int = option(0, "decisions to go on after the first success, where the environment has terminate=false")
     seed: int = option(0, "of the run; episode seeds follow from it and from who acts")
@@ -48,8 +49,9 @@ class Config:
     def check(self) -> None:
         """Refuse options out of range."""
         check_positive(episodes=self.episodes, workers=self.workers, slots=self.slots)
-        if self.beyond < 0 or self.skip < 0:
-            raise ConfigError(f"beyond and skip must be 0 or more, got {self.beyond} and {self.skip}.")
+        if min(self.beyond, self.skip, self.drift) < 0:
+            found = f"{self.beyond}, {self.skip} and {self.drift}"
+            raise ConfigError(f"beyond, skip and drift must be 0 or more, got {found}.")
         check_env_id(self.env.id)
         if self.policy not in SCRIPTED and not self.observation:
             raise ConfigError(f"policy '{self.policy}' needs observation=FOLDER; scripted ones are {SCRIPTED}.")
@@ -59,7 +61,7 @@ def run(config: Config) -> None:
     """Record the episodes and say how they went."""
     use_threads(config.threads)
     dataset = _scripted(config) if config.policy in SCRIPTED else _policy(config)
-    who = config.policy if config.policy in SCRIPTED else "policy"
+    who = config.policy if config.policy in SCRIPTED else _role(config)
     mine = dataset.select(policy=who)
     wins = sum(bool(episode.success.any()) for episode in mine)
     say(f"collected {config.out}: {len(mine)} {who} episodes, {wins} successful, {mine.num_steps} steps")
@@ -89,8 +91,13 @@ def _scripted(config: Config) -> Any:
     )
 
 
+def _role(config: Config) -> str:
+    """Return the name under which a policy's episodes are recorded."""
+    return "drifting" if config.drift else "policy"
+
+
 def _policy(config: Config) -> Any:
-    from worldrl.agents.policy import PolicyActor, load_policy
+    from worldrl.agents.policy import DriftingActor, PolicyActor, load_policy
     from worldrl.data.dataset import Dataset, DatasetWriter
     from worldrl.data.rollout import roll_out
 
@@ -100,14 +107,17 @@ def _policy(config: Config) -> Any:
         pipeline.require(origin.pipeline, owner=config.policy)
         envs = make_envs(config.env, min(config.slots, config.episodes))
         objects = tuple(envs[0].unwrapped.objects)
-        seeds = seeds_for("policy", config.seed, config.episodes, skip=config.skip)
+        seeds = seeds_for(_role(config), config.seed, config.episodes, skip=config.skip)
         actor = PolicyActor(policy, pipeline, deterministic=not config.explore)
+        if config.drift:
+            actor = DriftingActor(policy, pipeline, drift=config.drift)
         actor.begin(0, envs[0], seeds[0])  # refuses a task with other objects before anything is written
         with DatasetWriter(
             Path(config.out), env_id=config.env.id, env_kwargs=dict(config.env.kwargs), objects=objects
         ) as writer:
             for episode in roll_out(
-                envs, actor, seeds=seeds, record=True, policy="policy", beyond=config.beyond, progress=bar("collect")
-            ):
+                envs, actor, seeds=seeds, record=True, policy=_role(config), beyond=config.beyond,
+                progress=bar("collect"),
+            ):  # fmt: skip
                 writer.add(episode)
     return Dataset(Path(config.out))

@@ -8,6 +8,7 @@ import numpy as np
 from omegaconf import MISSING
 
 from worldrl.errors import ConfigError
+from worldrl.recipes.demonstrations import OWN
 from worldrl.recipes.parts import (
     WorldModelOptions,
     check_positive,
@@ -185,8 +186,9 @@ def _save(config: Config, task: _Task, model: Any) -> None:
 
 def split(policies: Any, share: float) -> tuple[list[int], list[int]]:
     """Keep the last share of the policy's episodes (of all, if it has none) out of training."""
-    mine = [i for i, policy in enumerate(policies) if policy == "policy"] or list(range(len(policies)))
-    held = set(mine[-max(1, round(share * len(mine))) :])
+    kinds = [[i for i, policy in enumerate(policies) if policy == kind] for kind in OWN]
+    kinds = [kind for kind in kinds if kind] or [list(range(len(policies)))]
+    held = {i for kind in kinds for i in kind[-max(1, round(share * len(kind))) :]}
     return [i for i in range(len(policies)) if i not in held], sorted(held)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from worldrl.errors import ConfigError
 
-ROLES = {"expert": 0, "noisy_expert": 0, "random": 1, "policy": 2, "evaluation": 5}
+ROLES = {"expert": 0, "noisy_expert": 0, "random": 1, "policy": 2, "drifting": 3, "evaluation": 5}
 """Who acts in an episode decides which seeds it may have, so that nothing is evaluated where it was trained."""
 
 

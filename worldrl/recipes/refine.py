@@ -32,6 +32,7 @@ class Config:
 
     world: str = option(MISSING, "folder of the world")
     policy: str = option(MISSING, "folder of the policy to start from")
+    recorded: str = option("", "folder of the policy that was recorded, where that is another one")
     out: str = option(MISSING, "folder of the refined policy")
     steps: int = option(320_000, "imagined steps to learn from")
     envs: int = option(128, "imagined environments side by side")
@@ -73,11 +74,11 @@ def run(config: Config) -> dict[str, Any]:
     from worldrl.world_model.world import World
 
     use_threads(config.threads)
-    policy, origin = _policy(config)
+    policy, origin = _policy(config, config.policy)
     world = World.from_pretrained(need(config.world, "world"))
     _same_pipeline(world.model.pipeline, origin.pipeline, config)
     before, steps_before, trust = world.model.hash(), real_steps(), _trust(config.trust, world.wins)
-    known = _known(config, world, policy)
+    known = _known(config, world, _policy(config, config.recorded)[0] if config.recorded else policy)
     if config.sigma is not None:
         policy.explore(config.sigma)
     candidates, imagined_steps = _candidates(config, world, policy, trust, steps=config.steps if known.holds else 0)
@@ -112,11 +113,11 @@ def run(config: Config) -> dict[str, Any]:
     return result
 
 
-def _policy(config: Config) -> tuple[Any, Any]:
-    """Load the policy to start from, as it is to explore, and what it was made from."""
+def _policy(config: Config, path: str) -> tuple[Any, Any]:
+    """Load a policy as it is to explore, and what it was made from."""
     from worldrl.agents.policy import GaussianPolicy, load_policy
 
-    policy, origin = load_policy(need(config.policy, "policy"))
+    policy, origin = load_policy(need(path, "policy"))
     if not isinstance(policy, GaussianPolicy):
         raise ConfigError(f"policy must be a GaussianPolicy, got a {type(policy).__name__}: PPO refines no other.")
     policy.sigma_cap = config.sigma_cap

@@ -89,8 +89,8 @@ def _cell(root: Path, cell: Cell, settings: Options) -> Job:
     return Job("cell", root / "cells" / cell.name, options, SECONDS.get(cell.method, SECONDS["cell"]), after=after)
 
 
-DATA = ("env_kwargs", "demonstrations", "rollouts", "random", "beyond", "encoder", "objects", "pixels", "clone_steps",
-        "price", "episodes")  # fmt: skip
+DATA = ("env_kwargs", "demonstrations", "rollouts", "drifting", "drift", "random", "beyond", "encoder", "objects",
+        "pixels", "clone_steps", "price", "sigma", "episodes")  # fmt: skip
 WORLD = (
     "tasks",
     "world_model",

@@ -37,20 +37,23 @@ def data(folder: Path, options: Options) -> Options:
     told: dict[str, Any] = {"observation": at["observation"], "features": at["features"], "seed": seed}
     clone.run(
         clone.Config(
-            episodes=at["episodes"], out=at["clone"], steps=options["clone_steps"], price=options["price"], **told
-        )
-    )
-    collect.run(
-        collect.Config(
-            env=env,
-            out=at["episodes"],
-            policy=at["clone"],
-            episodes=options["rollouts"],
-            beyond=beyond,
-            slots=SLOTS,
+            episodes=at["episodes"],
+            out=at["clone"],
+            steps=options["clone_steps"],
+            price=options["price"],
+            sigma=options["sigma"],
             **told,
         )
     )
+    drifting = round(options["drifting"] * options["rollouts"])
+    for drift, count in ((0.0, options["rollouts"] - drifting), (options["drift"], drifting)):
+        if count:
+            collect.run(
+                collect.Config(
+                    env=env, out=at["episodes"], policy=at["clone"], episodes=count, beyond=beyond, slots=SLOTS,
+                    drift=drift, **told,
+                )
+            )  # fmt: skip
     return summary(folder, options)
 
 
@@ -59,7 +62,7 @@ def summary(folder: Path, options: Options) -> Options:
     from worldrl.data.dataset import Dataset
 
     dataset = Dataset(folder / "episodes")
-    wins = [bool(episode.success.any()) for episode in dataset.select(policy="policy")]
+    wins = [bool(episode.success.any()) for episode in dataset if episode.policy in ("policy", "drifting")]
     return {
         "expert_success": expert_success(options),
         "rollout_success": float(np.mean(wins)),
