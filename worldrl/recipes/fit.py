@@ -44,6 +44,8 @@ class Config:
     decoder_steps: int = option(600, "gradient steps of the decoder of tokens; 0 for none")
     batch_size: int = option(256, "transitions a step")
     lr: float = option(2e-3, "highest learning rate")
+    push: float = option(0.5, "share of the transitions whose past ends in an imagined observation")
+    blur: float = option(0.5, "highest noise on the past of tokens, in units of their change in a step")
     held_out: float = option(0.15, "share of the policy's episodes kept for calibration and figures")
     tensorboard: str = option("", "folder for TensorBoard; empty for none")
     seed: int = option(0, "of weights and batches")
@@ -53,6 +55,8 @@ class Config:
         """Refuse options out of range."""
         check_tensorboard(self.tensorboard)
         check_positive(steps=self.steps, success_steps=self.success_steps, batch_size=self.batch_size, lr=self.lr)
+        if not 0 <= self.push <= 1 or self.blur < 0:
+            raise ConfigError(f"push must be in [0, 1] and blur 0 or more, got {self.push} and {self.blur}.")
         if not 0 < self.held_out < 1:
             raise ConfigError(f"held_out must be in (0, 1), got {self.held_out}.")
         check_world_model(self.world_model)
@@ -85,7 +89,8 @@ def run(config: Config) -> None:
     with curve("fit dynamics", config.tensorboard) as progress:
         fit_dynamics(
             models, [task.tokens.subset(task.train) for task in tasks], steps=config.steps,
-            batch_size=config.batch_size, lr=config.lr, seed=config.seed, progress=progress,
+            batch_size=config.batch_size, lr=config.lr, push=config.push, blur=config.blur, seed=config.seed,
+            progress=progress,
         )  # fmt: skip
     for task, model in zip(tasks, models, strict=True):
         _judge(config, task, model)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from worldrl.data.segments import SegmentSampler
+from worldrl.data.segments import Batch, SegmentSampler
 from worldrl.diffusion.denoiser import Question
 from worldrl.diffusion.drift import LinearDrift
 from worldrl.errors import NumericsError
@@ -19,6 +19,10 @@ OWN, LOOK = 5.0, 0.1
 
 The hand's motion is exactly predictable and every imagined step stands on it; a look hardly changes and is mostly noise
 (our choice: with them the hand strays half as far in ten imagined steps).
+"""
+
+PUSH_AFTER = 0.15
+"""Share of the steps before the past that is trained on may be imagined: what an untrained model imagines is no past.
 """
 
 Progress = Callable[[int, float], None]
@@ -80,6 +84,8 @@ def fit_dynamics(
     lr: float = 2e-3,
     overlap: float = 0.7,
     average: float = 0.995,
+    push: float = 0.5,
+    blur: float = 0.5,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> float:
@@ -89,6 +95,11 @@ def fit_dynamics(
     learns from all tasks in every step. Each member learns from its own draw of the episodes, so that members differ
     where episodes are few. The weights that are kept are a running average.
 
+    A model that was trained on recorded pasts alone has never seen its own mistakes, and adds to them. So part of the
+    pasts end in an observation that the model itself imagines, and all are blurred a little: on held-out episodes of
+    handle-pull, the error after 25 open-loop steps falls from 0.54 to 0.24 of that of no change, while one step gets
+    a little worse (docs/results/dynamics.md).
+
     Args:
         models: One a task, alike in shape; changed in place, and left sharing one network.
         tokens: Recorded episodes of each task.
@@ -97,11 +108,16 @@ def fit_dynamics(
         lr: Highest learning rate; warmed up over 100 steps, then falling along a cosine.
         overlap: Share of the episodes that each member learns from.
         average: How much of the running average is kept at each step.
+        push: Share of the rows whose newest observation is imagined from those before.
+        blur: Highest standard deviation of noise on the past of tokens, in units of their change; each row has its own.
         seed: Of batches, noise and members' draws.
         progress: Called with the step and the loss.
 
     Returns:
         The mean loss of the last tenth of the steps.
+
+    Source: imagined pasts are the push-forward trick of Brandstetter et al. 2022 (arXiv 2202.03376), blurred ones the
+    noise augmentation of GameNGen (Valevski et al. 2024, arXiv 2408.14837).
 
     Raises:
         ValueError: If there are not as many models as data, or none.
@@ -111,7 +127,8 @@ def fit_dynamics(
         raise ValueError(f"models and tokens must be equally many, at least 1, got {len(models)} and {len(tokens)}.")
     rng = torch.Generator().manual_seed(seed)
     courses = [
-        _Course(model, own, overlap=overlap, rng=rng, seed=seed) for model, own in zip(models, tokens, strict=True)
+        _Course(model, own, overlap=overlap, blur=blur, rng=rng, seed=seed)
+        for model, own in zip(models, tokens, strict=True)
     ]
     net = models[0].denoiser.net
     for model in models:
@@ -124,7 +141,8 @@ def fit_dynamics(
     averaged = {name: p.detach().clone() for name, p in net.named_parameters()}
     tail: list[float] = []
     for step in range(steps):
-        loss = _loss(courses, max(1, batch_size // len(courses)))
+        pushed = push if step >= PUSH_AFTER * steps else 0.0
+        loss = _loss(courses, max(1, batch_size // len(courses)), push=pushed)
         descend(loss, optimizer, schedule, step)
         keep = min(average, (1 + step) / (10 + step))
         with torch.no_grad():
@@ -146,26 +164,54 @@ class _Course:
     """What the denoiser learns of one task."""
 
     def __init__(
-        self, model: DiffusionWorldModel, tokens: Tokens, *, overlap: float, rng: torch.Generator, seed: int
+        self,
+        model: DiffusionWorldModel,
+        tokens: Tokens,
+        *,
+        overlap: float,
+        blur: float,
+        rng: torch.Generator,
+        seed: int,
     ) -> None:
         self.model, self.rng = model, rng
-        self.sampler = SegmentSampler(tokens.obs, tokens.acts, tokens.success, history=model.history, seed=seed)
+        self.blur = blur if model.denoiser.differences else 0.0
+        recorded = tokens.obs, tokens.acts, tokens.success
         model.action_code.fit(torch.cat([torch.as_tensor(acts) for acts in tokens.acts]), seed=seed)
-        set_scale(model, self.sampler)
+        set_scale(model, SegmentSampler(*recorded, history=model.history, seed=seed))
+        self.sampler = SegmentSampler(*recorded, history=model.history + 1, seed=seed)
         self.draws = (torch.rand(len(tokens), model.members, generator=rng) < overlap).float()
         self.draws[self.draws.sum(dim=1) == 0] = 1.0
 
-    def ask(self, batch_size: int) -> tuple[Question, Tensor]:
+    def ask(self, batch_size: int, *, push: float) -> tuple[Question, Tensor]:
         """Return what the network is asked about a fresh batch, and how much each member learns from each row."""
         batch = self.sampler.sample(batch_size)
         codes = self.model.codes(batch.acts)
-        question = self.model.denoiser.ask(batch.obs[:, -1], batch.obs[:, :-1], codes, generator=self.rng)
+        past = self._past(batch, codes, push)
+        question = self.model.denoiser.ask(batch.obs[:, -1], past, codes[:, 1:], generator=self.rng)
         return question, self.draws[batch.episode]
 
+    def _past(self, batch: Batch, codes: Tensor, push: float) -> Tensor:
+        """Return the past as imagination would have it: in part imagined, and blurred."""
+        past, denoiser = batch.obs[:, 1:-1], self.model.denoiser
+        pushed = (torch.rand(len(past), generator=self.rng) < push) & ~batch.padding[:, -2]  # a start is recorded
+        if pushed.any():
+            noise = torch.randn(past[pushed, -1].shape, generator=self.rng)
+            member = torch.randint(self.model.members, (len(noise),), generator=self.rng)
+            before = batch.obs[pushed, :-2], codes[pushed, :-1]
+            with torch.no_grad():
+                imagined, _ = denoiser.sample(noise, *before, member=member, steps=self.model.steps)
+            past = past.clone()
+            past[pushed, -1] = imagined
+        if self.blur:
+            level = self.blur * torch.rand((len(past), 1, 1, 1), generator=self.rng)
+            noise = torch.randn(past.shape, generator=self.rng)
+            past = past + level * denoiser.change_scale * denoiser.moves * noise
+        return past
 
-def _loss(courses: Sequence[_Course], batch_size: int) -> Tensor:
+
+def _loss(courses: Sequence[_Course], batch_size: int, *, push: float) -> Tensor:
     """Return the mean loss over tasks; the network is asked once for all of them."""
-    asked = [course.ask(batch_size) for course in courses]
+    asked = [course.ask(batch_size, push=push) for course in courses]
     inputs = [torch.cat(parts) for parts in zip(*(question.inputs for question, _ in asked), strict=True)]
     answers = courses[0].model.denoiser.net(*inputs).split(batch_size)
     losses = [
