@@ -80,7 +80,7 @@ def refine(
     warm_up: int = 2,
     every: int = 4,
     seed: int = 0,
-    progress: Callable[[int, Trial | None], None] | None = None,
+    progress: Callable[[int, Candidate | None], None] | None = None,
     **ppo: Any,
 ) -> list[Candidate]:
     """Refine a cloned policy by PPO in imagination, keeping a candidate now and then.
@@ -97,7 +97,7 @@ def refine(
         warm_up: Updates at the beginning in which only the critic learns.
         every: Updates between candidates.
         seed: Of policy and environment.
-        progress: Called before each rollout with the steps so far and the trial, if there was one.
+        progress: Called before each rollout with the steps so far and the candidate, if one was kept.
         ppo: Further arguments of stable-baselines3's PPO.
 
     Returns:
@@ -146,7 +146,7 @@ class _Keeper(BaseCallback):
         *,
         warm_up: int,
         every: int,
-        progress: Callable[[int, Trial | None], None] | None,
+        progress: Callable[[int, Candidate | None], None] | None,
     ) -> None:
         super().__init__()
         self.actor, self.trial, self.starts, self.trust = policy, trial, starts, trust
@@ -159,23 +159,23 @@ class _Keeper(BaseCallback):
         for parameter in self.actor.actor_parameters():
             parameter.requires_grad_(self.rollouts >= self.warm_up)
         trained = self.rollouts - self.warm_up
-        trial = self.keep(self.num_timesteps) if trained % self.every == 0 and trained >= 0 else None
-        if trial is not None and trained > 0:
-            self._heed(trial)
+        candidate = self.keep(self.num_timesteps) if trained % self.every == 0 and trained >= 0 else None
+        if candidate is not None and trained > 0:
+            self._heed(candidate)
         if self.report is not None:
-            self.report(self.num_timesteps, trial)
+            self.report(self.num_timesteps, candidate)
         self.rollouts += 1
 
     def _on_step(self) -> bool:
         return not self.is_over
 
-    def _heed(self, trial: Trial) -> None:
+    def _heed(self, candidate: Candidate) -> None:
         """Tighten or loosen the anchor, and see whether to stop."""
-        factor = 1.0 / self.tighten if self.trust.holds(trial) else self.tighten
+        factor = 1.0 / self.tighten if self.trust.holds(candidate) else self.tighten
         self.model.ent_coef = float(np.clip(self.model.ent_coef * factor, self.anchor, MAX_ANCHOR))  # type: ignore[attr-defined]
         self.is_over = self.trust.is_over(self.candidates)
 
-    def keep(self, steps: int) -> Trial:
+    def keep(self, steps: int) -> Candidate:
         """Keep the policy as it is now, and how it does in imagination."""
         self.actor.set_training_mode(False)
         trial = self.trial(self.actor)
@@ -183,7 +183,7 @@ class _Keeper(BaseCallback):
         with torch.no_grad():
             divergence = float(self.actor.divergence(self.starts).mean())
         self.candidates.append(Candidate(state, steps, trial, divergence))
-        return trial
+        return self.candidates[-1]
 
 
 def _given(policy: GaussianPolicy) -> Any:

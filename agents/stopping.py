@@ -47,6 +47,8 @@ class Trust:
         pace: Decisions: successes must not come sooner than this in the mean. Somebody who solves a task faster than
             the fast ones in the data has found a hole rather than a way.
         agreement: Least share of its imagined successes that the second success classifier confirms.
+        radius: Highest divergence from the policy it began as, in nats: further away the world has no say. It learnt
+            what that policy and its neighbours do.
         enough: Imagined success at which refinement has nothing more to gain, and stops.
         patience: So many candidates in a row that are not believed stop it too.
 
@@ -55,22 +57,26 @@ class Trust:
 
     pace: float = 0.0
     agreement: float = 0.0
+    radius: float = float("inf")
     enough: float = 1.1
     patience: int = 1_000_000
 
-    def holds(self, signs: Signs) -> bool:
-        """Return whether these signs are believed."""
+    def holds(self, candidate: Tried) -> bool:
+        """Return whether what imagination says of a candidate is believed."""
+        signs = candidate.trial
+        if candidate.divergence > self.radius:
+            return False
         if signs.success == 0.0:
             return True  # nothing is claimed
         return signs.length >= self.pace and signs.agreed >= self.agreement
 
     def is_over(self, candidates: Sequence[Tried]) -> bool:
         """Return whether to stop after these candidates."""
-        last = candidates[-1].trial
-        if last.success >= self.enough and self.holds(last):
+        last = candidates[-1]
+        if last.trial.success >= self.enough and self.holds(last):
             return True
         recent = candidates[-self.patience :]
-        return len(recent) == self.patience and not any(self.holds(one.trial) for one in recent)
+        return len(recent) == self.patience and not any(self.holds(one) for one in recent)
 
 
 def choose(candidates: Sequence[T], trust: Trust) -> T:
@@ -83,7 +89,7 @@ def choose(candidates: Sequence[T], trust: Trust) -> T:
         candidates: In order, at least one.
         trust: Whom to believe.
     """
-    believed = [candidates[0], *(one for one in candidates[1:] if trust.holds(one.trial))]
+    believed = [candidates[0], *(one for one in candidates[1:] if trust.holds(one))]
     best = max(one.trial.success for one in believed)
     margin = 2.0 * standard_error(best, candidates[0].trial.count)
     return next(one for one in sorted(believed, key=lambda one: one.divergence) if one.trial.success >= best - margin)

@@ -52,7 +52,13 @@ def test_a_gain_within_the_noise_is_no_gain() -> None:
 
 
 def test_nothing_claimed_is_nothing_doubted() -> None:
-    assert Trust(pace=20.0, agreement=1.0).holds(Trial(0.0, float("inf")))
+    assert Trust(pace=20.0, agreement=1.0).holds(Candidate(Trial(0.0, float("inf")), 1.0))
+
+
+def test_who_strayed_too_far_is_not_believed() -> None:
+    run = candidates((0.4, 30), (0.6, 30), (0.9, 30))
+    assert choose(run, Trust(radius=1.5)) is run[1]
+    assert not Trust(radius=1.5).holds(Candidate(Trial(0.0), 2.0))
 
 
 def test_it_stops_when_there_is_nothing_more_to_gain_unless_that_is_not_believed() -> None:

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from worldrl.recipes.world4rl import report, signs
-from worldrl.recipes.world4rl.grid import ABLATIONS, Cell, cells, refine_options
+from worldrl.recipes.world4rl.grid import ABLATIONS, Cell, cells, refine_options, start_of
 from worldrl.recipes.world4rl.jobs import Job, plan
 from worldrl.recipes.world4rl.runner import Limits, failure, run_jobs
 
 SETTINGS: dict[str, Any] = dict.fromkeys(
-    ("env_kwargs", "demonstrations", "rollouts", "random", "beyond", "encoder", "objects", "pixels", "clone_steps",
-     "price", "episodes", "world_model", "fit_steps", "batch_size", "own_fit_steps", "own_batch_size",
-     "success_steps", "success_price", "imagined_steps"),
+    ("env_kwargs", "demonstrations", "rollouts", "drifting", "drift", "random", "beyond", "encoder", "objects",
+     "pixels", "clone_steps", "price", "sigma", "episodes", "world_model", "fit_steps", "batch_size",
+     "own_fit_steps", "own_batch_size", "success_steps", "success_price", "imagined_steps"),
     1,
 ) | {"tasks": ["soccer", "hammer"]}  # fmt: skip
 LIMITS = Limits(workers=2, job_s=20.0, total_s=60.0)
@@ -37,10 +37,10 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("worldrl.recipes.world4rl.runner.COMMAND", [real, "-c", program])
 
 
-def test_tier_one_is_three_methods_on_six_tasks_under_three_seeds() -> None:
+def test_tier_one_is_four_methods_on_six_tasks_under_three_seeds() -> None:
     tasks = ["a", "b", "c", "d", "e", "f"]
-    assert len(list(cells(tasks=tasks, seeds=[0, 1, 2], tier=1))) == 54
-    assert len({cell.name for cell in cells(tasks=tasks, seeds=[0, 1, 2], tier=2)}) == 108
+    assert len(list(cells(tasks=tasks, seeds=[0, 1, 2], tier=1))) == 72
+    assert len({cell.name for cell in cells(tasks=tasks, seeds=[0, 1, 2], tier=2)}) == 126
 
 
 def test_tier_three_ablates_on_the_tasks_of_the_paper() -> None:
@@ -122,17 +122,19 @@ def put(root: Path, figures: dict[str, Any]) -> None:
 
 
 def test_the_report_tells_what_there_is_what_is_missing_and_what_failed(tmp_path: Path) -> None:
-    wanted = [Cell(0, "soccer", method) for method in ("bc", "world4rl", "ours")]
+    wanted = [Cell(0, "soccer", method) for method in ("bc", "filtered_bc", "world4rl", "ours")]
     put(tmp_path, cell("soccer", "bc", [1, 0] * 50))
+    put(tmp_path, cell("soccer", "filtered_bc", [1, 0] * 50))
     put(tmp_path, cell("soccer", "ours", [1] * 80 + [0] * 20))
     broken = tmp_path / "cells" / "soccer-0-world4rl"
     broken.mkdir()
     (broken / "failed.json").write_text(json.dumps({"log": ["it broke"]}))
     text = report.write(tmp_path, wanted, tmp_path / "results", made_by="worldrl reproduce")
     saved = json.loads((tmp_path / "results" / "world4rl.json").read_text())
-    assert [one["method"] for one in saved["cells"]] == ["bc", "ours"] and saved["cells"][1]["seconds"] == 5.0
+    assert [one["method"] for one in saved["cells"]] == ["bc", "filtered_bc", "ours"]
+    assert saved["cells"][2]["seconds"] == 5.0
     assert "failed: it broke" in text and "+30 [" in text and "masks: simulator" in text
-    assert "2 of 3 cells are done" in text and "`worldrl reproduce`" in text
+    assert "3 of 4 cells are done" in text and "`worldrl reproduce`" in text
     assert "0 are worse" in text and "up to 95 %" in text
 
 
@@ -165,4 +167,6 @@ def test_a_sign_that_grows_as_real_success_falls_is_found(tmp_path: Path) -> Non
 
 def test_an_ablation_changes_one_thing_and_leaves_the_rest() -> None:
     whole, part = (refine_options(Cell(0, "door-lock", "ours", name)) for name in ("none", "constant_anchor"))
-    assert part == whole | {"trust": {"pace": 0.25, "tighten": 1.0}}
+    assert part == whole | {"trust": whole["trust"] | {"tighten": 1.0}}
+    assert start_of(Cell(0, "door-lock", "ours")) == "door-lock-0-filtered_bc"
+    assert start_of(Cell(0, "door-lock", "ours", "from_bc")) == "door-lock-0-bc"

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from worldrl.diffusion.denoiser import Denoiser
 from worldrl.errors import CheckpointError, ConfigError
 from worldrl.world_model.fit import Tokens, fit_dynamics
 from worldrl.world_model.judges import calibrate, fit_success
@@ -104,6 +105,27 @@ def test_it_learns_a_world_and_calibrates_what_it_calls_success(world: Tokens) -
     assert (out.obs - truth)[:, 0, :2].abs().mean() < 0.3 * (truth - obs[:, -1])[:, 0, :2].abs().mean()
     answers = torch.as_tensor(np.stack([s[7] for s in held.success]))
     assert ((out.success >= model.success_threshold) == answers).float().mean() >= 0.8
+
+
+@pytest.mark.parametrize(("push", "blur"), [(0.0, 0.0), (1.0, 0.0), (0.0, 0.5)])
+def test_it_learns_from_pasts_as_imagination_has_them(
+    world: Tokens, monkeypatch: pytest.MonkeyPatch, push: float, blur: float
+) -> None:
+    model, asked, ask = make(TOKENS), list[torch.Tensor](), Denoiser.ask
+
+    def listen(self: Denoiser, target: torch.Tensor, past: torch.Tensor, *rest: Any, **named: Any) -> Any:
+        asked.append(past)
+        return ask(self, target, past, *rest, **named)
+
+    monkeypatch.setattr(Denoiser, "ask", listen)
+    fit_dynamics([model], [world], steps=20, push=push, blur=blur, seed=0)
+    recorded = {row.tobytes() for obs in world.obs for row in obs}
+    known = [[row.numpy().tobytes() in recorded for row in past[:, -1]] for past in asked]
+    assert all(all(rows) for rows in known[:3]) is (blur == 0.0)  # an untrained model's pasts are spared
+    older = [all(row.numpy().tobytes() in recorded for row in past[:, :-1].flatten(0, 1)) for past in asked]
+    assert all(older) is (blur == 0.0)
+    share = np.mean(known[-1])
+    assert (share == 1.0) if push == blur == 0.0 else (0.0 < share < 0.2) if push else (share == 0.0)
 
 
 def test_several_tasks_share_one_network_and_each_keeps_its_own_judges(world: Tokens, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ class TrustOptions:
     slack: float = option(0.0, "by how much more than chance imagination may overrate the recorded policy; 1: any")
     pace: float = option(0.0, "quantile of the recorded decisions to success that imagined ones must not undercut")
     agreement: float = option(0.0, "least share of imagined successes that the second classifier confirms")
+    radius: float = option(0.0, "divergence from where it began, in nats, beyond which a candidate is not believed")
     enough: float = option(0.97, "imagined success at which to stop; above 1 for never")
     patience: int = option(4, "candidates in a row that are not believed, at which to stop")
     tighten: float = option(2.0, "factor of the anchor whenever a candidate is not believed; 1 for a constant anchor")
@@ -61,6 +62,8 @@ class Config:
         if self.sigma is not None:
             check_positive(sigma=self.sigma)
         check_positive(patience=self.trust.patience, tighten=self.trust.tighten)
+        if self.trust.radius < 0:
+            raise ConfigError(f"trust.radius must be 0 or more, got {self.trust.radius}.")
         if not 0 <= self.trust.pace <= 1:
             raise ConfigError(f"trust.pace must be a quantile in [0, 1], got {self.trust.pace}.")
 
@@ -169,11 +172,12 @@ def _candidates(config: Config, world: Any, policy: Any, trust: Any, *, steps: i
     count, deciding = min(config.trials, world.firsts), replace(config.guards, penalty=0.0, mask=True)
     trials = ImaginedVectorEnv(world.model, world.starts, num_envs=count, horizon=horizon, guards=deciding)
 
-    def report(steps: int, trial: Any) -> None:
-        if trial is not None:
+    def report(steps: int, candidate: Any) -> None:
+        if candidate is not None:
+            trial, word = candidate.trial, "believed" if trust.holds(candidate) else "not believed"
             say(
                 f"  {steps:>7} imagined steps: imagined success {trial.success:.2f} in {trial.length:.1f} decisions, "
-                f"halted {trial.halted:.2f}, {'believed' if trust.holds(trial) else 'not believed'}"
+                f"halted {trial.halted:.2f}, {candidate.divergence:.2f} nats away, {word}"
             )
 
     candidates = refine(
@@ -205,7 +209,7 @@ def _told(candidate: Any, trust: Any) -> dict[str, Any]:
         "length": trial.length if trial.success else None,
         "agreed": trial.agreed,
         "divergence": candidate.divergence,
-        "believed": trust.holds(trial),
+        "believed": trust.holds(candidate),
     }
 
 
@@ -224,6 +228,7 @@ def _trust(options: TrustOptions, wins: Sequence[int]) -> Any:
     return Trust(
         pace=float(np.quantile(wins, options.pace)) if wins and options.pace else 0.0,
         agreement=options.agreement,
+        radius=options.radius or float("inf"),
         enough=options.enough,
         patience=options.patience,
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from worldrl.recipes import clone, evaluate, offline, plan, refine
-from worldrl.recipes.world4rl.grid import Cell, refine_options, worlds_name
+from worldrl.recipes.world4rl.grid import OWN, Cell, refine_options, start_of, worlds_name
 from worldrl.recipes.world4rl.stages import SLOTS, Options, environment
 
 CHECKPOINTS = (60, 200, 500)
@@ -92,18 +92,33 @@ def _bc(place: Place) -> Made:
     return Made(place.data / "clone", ranked)
 
 
+def _filtered(place: Place) -> Made:
+    """Clone the experts' and the cloned policy's own recorded successes."""
+    out, options = place.folder / "policy", place.options
+    clone.run(
+        clone.Config(
+            episodes=str(place.data / "episodes"), out=str(out), price=options["price"], sigma=options["sigma"], **OWN,
+            **place.told,
+        )
+    )  # fmt: skip
+    return Made(out)
+
+
 def _refined(place: Place) -> Made:
-    """Refine the cloned policy in imagination."""
+    """Refine a policy in imagination."""
     from worldrl.envs.guards import Guards
     from worldrl.recipes.refine import TrustOptions
 
     change = dict(refine_options(place.cell))
     guards, trust = Guards(**change.pop("guards", {})), TrustOptions(**change.pop("trust", {}))
     settings: dict[str, Any] = {"steps": place.options["imagined_steps"]} | change
+    recorded, start = place.data / "clone", start_of(place.cell)
+    filtered = start is not None and start.endswith("filtered_bc")
+    policy = place.folder.parent / str(start) / "policy" if filtered else recorded
     result = refine.run(
         refine.Config(
-            world=str(place.world), policy=str(place.data / "clone"), out=str(place.folder / "policy"), guards=guards,
-            trust=trust, checkpoints=3, seed=place.cell.seed, **settings,
+            world=str(place.world), policy=str(policy), recorded=str(recorded), out=str(place.folder / "policy"),
+            guards=guards, trust=trust, checkpoints=3, seed=place.cell.seed, **settings,
         )
     )  # fmt: skip
     return Made(place.folder / "policy", [Path(path) for path in result["checkpoints"]], result)
@@ -130,6 +145,7 @@ def _planned(place: Place) -> Made:
 
 MAKERS: dict[str, Callable[[Place], Made]] = {
     "bc": _bc,
+    "filtered_bc": _filtered,
     "world4rl": _refined,
     "ours": _refined,
     "td3_bc": _offline,

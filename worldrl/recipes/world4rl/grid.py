@@ -7,8 +7,10 @@ from typing import Any
 TASKS = ("coffee-pull", "soccer", "hammer", "door-lock", "lever-pull", "handle-pull")
 """The six Meta-World tasks of World4RL (arXiv 2509.19080)."""
 
-OURS: dict[str, Any] = {"lr": 3e-4, "anchor": 0.05, "trust": {"pace": 0.25}}
-"""How ``refine`` becomes ours: small steps near the cloned policy, whose actions must be right to a tenth."""
+OWN: dict[str, Any] = {"own": 0.33, "steps": 2500}
+"""How ``clone`` takes the cloned policy's own recorded successes too (filtered behaviour cloning)."""
+OURS: dict[str, Any] = {"lr": 3e-4, "anchor": 0.05, "trust": {"radius": 0.35}}
+"""How ``refine`` becomes ours: small steps, and no further than where the world has been seen to be right."""
 PUBLISHED: dict[str, Any] = {
     "lr": 3e-4,
     "anchor": 0.0,
@@ -21,7 +23,7 @@ The learning rate is not published; it is that of ours.
 """
 
 METHODS: dict[int, tuple[str, ...]] = {
-    1: ("bc", "world4rl", "ours"),
+    1: ("bc", "filtered_bc", "world4rl", "ours"),
     2: ("td3_bc", "iql", "diffusion_policy"),
     3: ("planning",),
 }
@@ -32,12 +34,14 @@ METHODS: dict[int, tuple[str, ...]] = {
 class Ablation:
     """One thing changed: options of ``fit`` (which then needs a world of its own) and of ``refine``.
 
-    ``without`` names who is left out of the data that the world learns from.
+    ``without`` names who is left out of the data that the world learns from, ``start`` the method whose policy is
+    refined.
     """
 
     refine: dict[str, Any] = field(default_factory=dict)
     fit: dict[str, Any] = field(default_factory=dict)
     without: tuple[str, ...] = ()
+    start: str = "filtered_bc"
 
     @property
     def refits(self) -> bool:
@@ -56,11 +60,15 @@ ABLATIONS: dict[str, Ablation] = {
     "no_anchor": Ablation(refine={"anchor": 0.0, "trust": {"tighten": 1.0}}),
     "constant_anchor": Ablation(refine={"trust": {"tighten": 1.0}}),
     "keep_last": Ablation(refine={"trust": {"last": True}}),
-    "no_pace": Ablation(refine={"trust": {"pace": 0.0}}),
+    "no_radius": Ablation(refine={"trust": {"radius": 0.0}}),
+    "pace": Ablation(refine={"trust": {"pace": 0.25}}),
+    "from_bc": Ablation(start="bc"),
     "no_sigma_cap": Ablation(refine={"sigma_cap": None}),
     "one_hot": Ablation(fit={"world_model": {"action_code": "one_hot"}}),
     "linear": Ablation(fit={"world_model": {"action_code": "linear"}}),
     "vq": Ablation(fit={"world_model": {"action_code": "vq"}}),
+    "no_push": Ablation(fit={"push": 0.0}),
+    "no_blur": Ablation(fit={"blur": 0.0}),
     "no_random": Ablation(without=("random",)),
     "no_policy_rollouts": Ablation(without=("policy", "drifting")),
 }
@@ -100,6 +108,14 @@ def refine_options(cell: Cell) -> dict[str, Any]:
         return PUBLISHED
     change = ABLATIONS[cell.ablation].refine
     return OURS | change | {"trust": OURS["trust"] | change.get("trust", {})}
+
+
+def start_of(cell: Cell) -> str | None:
+    """Return the name of the cell whose policy a cell refines, or None."""
+    if cell.method not in ("world4rl", "ours"):
+        return None
+    method = "bc" if cell.method == "world4rl" else ABLATIONS[cell.ablation].start
+    return Cell(cell.seed, cell.task, method).name
 
 
 SHARED = ("world4rl",)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from worldrl.recipes.world4rl.grid import ABLATIONS, Cell, worlds_name, worlds_tasks
+from worldrl.recipes.world4rl.grid import ABLATIONS, Cell, start_of, worlds_name, worlds_tasks
 
 Options = dict[str, Any]
 
@@ -84,8 +84,8 @@ def _cell(root: Path, cell: Cell, settings: Options) -> Job:
     options = {name: settings[name] for name in (*DATA, *WORLD, *CELL)}
     options["tasks"] = worlds_tasks(cell, settings["tasks"])
     options |= {"task": cell.task, "seed": cell.seed, "method": cell.method, "ablation": cell.ablation}
-    start = () if cell.method == "bc" else (root / "cells" / Cell(cell.seed, cell.task, "bc").name,)
-    after = (_world(root, cell, settings).folder, *start)
+    names = {Cell(cell.seed, cell.task, "bc").name, start_of(cell) or cell.name} - {cell.name}
+    after = (_world(root, cell, settings).folder, *(root / "cells" / name for name in sorted(names)))
     return Job("cell", root / "cells" / cell.name, options, SECONDS.get(cell.method, SECONDS["cell"]), after=after)
 
 
@@ -103,7 +103,10 @@ WORLD = (
 )
 CELL = ("imagined_steps",)
 """Which options concern which kind of job, beside those of the kinds before."""
-SECONDS = {"data": 200.0, "world": 60.0, "bc": 60.0, "cell": 180.0, "planning": 1200.0, "diffusion_policy": 400.0}
+SECONDS = {
+    "data": 130.0, "world": 90.0, "bc": 100.0, "filtered_bc": 60.0, "cell": 160.0, "planning": 1200.0,
+    "diffusion_policy": 400.0,
+}  # fmt: skip
 """What jobs take on one busy core, for the estimate alone; a world's is for each task."""
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from worldrl.recipes.world4rl import signs
-from worldrl.recipes.world4rl.grid import Cell
+from worldrl.recipes.world4rl.grid import Cell, start_of
 from worldrl.recipes.world4rl.plots import curves, scatter
 from worldrl.recipes.world4rl.runner import failure
 
@@ -225,7 +225,10 @@ def _signs(root: Path, finished: Sequence[Figures]) -> str:
     found = []
     for one in finished:
         cell = Cell(one["seed"], one["task"], one["method"], one["ablation"])
-        found.extend(signs.gather(root / "cells" / cell.name, one["bc_success"]))
+        before = start_of(cell)
+        if before is not None:
+            start = json.loads((root / "cells" / before / "done.json").read_text())["cell"]["real_success"]
+            found.extend(signs.gather(root / "cells" / cell.name, start))
     lines = signs.rows(found)
     if not lines:
         return ""

@@ -10,9 +10,9 @@ import numpy as np
 Figures = dict[str, Any]
 
 SIGNS: dict[str, str] = {
-    "gain": "imagined gain over the cloned policy",
+    "gain": "imagined gain over the policy it began as",
     "haste": "how much sooner than the fast quarter of the data success is imagined (share of it)",
-    "divergence": "divergence from the cloned policy (nats)",
+    "divergence": "divergence from it (nats)",
     "halted": "share of imagined episodes that are halted",
     "doubt": "share of imagined successes that the audit does not confirm",
 }
@@ -21,12 +21,12 @@ FEWEST = 6
 """Policies below which nothing is said."""
 
 
-def gather(folder: Path, bc_success: float) -> list[Figures]:
+def gather(folder: Path, start_success: float) -> list[Figures]:
     """Return the signs of each measured candidate of one refinement, and how its real success changed.
 
     Args:
         folder: Of a finished cell.
-        bc_success: Real success of the cloned policy.
+        start_success: Real success of the policy that was refined.
     """
     done = json.loads((folder / "done.json").read_text())
     made = done["refinement"]
@@ -36,7 +36,7 @@ def gather(folder: Path, bc_success: float) -> list[Figures]:
     start, found = made["candidates"][0], []
     for path, measured in zip(made["checkpoints"], done["ranking"], strict=True):
         one = by_steps[int(path.rpartition("-at-")[2])]
-        found.append({"change": measured["real"] - bc_success, **_signs(one, start, made["pace"] or _pace(made))})
+        found.append({"change": measured["real"] - start_success, **_signs(one, start, made["pace"] or _pace(made))})
     return found
 
 

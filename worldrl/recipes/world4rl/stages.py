@@ -90,21 +90,22 @@ def world(folder: Path, options: Options) -> Options:
         for name in ("episodes", "observation"):
             (folder / name).mkdir(exist_ok=True)
             (folder / name / task).symlink_to(Path("../../../data") / task / name)
-    change = options["fit"]
+    change = dict(options["fit"])
+    shape = options["world_model"] | change.pop("world_model", {})
     fit.run(
         fit.Config(
             episodes=str(folder / "episodes"),
             observation=str(folder / "observation"),
             out=str(folder / "world"),
-            world_model=WorldModelOptions(**options["world_model"] | change.get("world_model", {})),
+            world_model=WorldModelOptions(**shape),
             steps=options[f"{own}fit_steps"],
             success_steps=options["success_steps"],
             batch_size=options[f"{own}batch_size"],
             price=options["success_price"],
-            audit=change.get("audit", False),
             without=list(options["without"]),
             decoder_steps=0,
             seed=int(options["seed"]),
+            **change,
         )
     )
     return {}
