@@ -145,6 +145,16 @@ def test_proprioception_is_the_hand_and_says_nothing_of_the_objects(soccer: Meta
     assert obs["proprio"][3] < 0.5
 
 
+def test_proprioception_tells_velocity_and_a_set_point_that_runs_ahead(soccer: MetaWorldEnv) -> None:
+    soccer.reset(seed=0)
+    before = soccer.step(np.array([1.0, 0.0, 0.0, 0.0], np.float32))[0]["proprio"]
+    after = soccer.step(np.array([1.0, 0.0, 0.0, 0.0], np.float32))[0]["proprio"]
+    seconds = 3 * 5 * soccer.model.opt.timestep
+    assert (after[0] - before[0]) / seconds == pytest.approx((after[4] + before[4]) / 2, rel=0.3)
+    assert after[7] > 0.005 > abs(after[8])
+    np.testing.assert_allclose(after[:3] + after[7:], soccer.data.mocap_pos[0], atol=1e-6)
+
+
 def test_the_target_is_told_to_the_expert_and_not_clipped_to_zero(soccer: MetaWorldEnv) -> None:
     soccer.reset(seed=0)
     soccer.step(np.zeros(4, np.float32))
