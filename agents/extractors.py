@@ -13,12 +13,13 @@ class TokenExtractor(BaseFeaturesExtractor):
     Args:
         observation_space: ``(k, d)``.
         width: Of the features.
+        proprio: How many numbers of proprioception are read, the first ones; 0 for all.
     """
 
-    def __init__(self, observation_space: spaces.Box, width: int = 128) -> None:
+    def __init__(self, observation_space: spaces.Box, width: int = 128, proprio: int = 0) -> None:
         super().__init__(observation_space, width)
         tokens, features = observation_space.shape
-        self.gated = GatedTokens(obs_shape=(tokens, features), width=width)
+        self.gated = GatedTokens(obs_shape=(tokens, features), width=width, proprio=proprio)
         self.rest = nn.Sequential(nn.SiLU(), nn.Linear(width, width), nn.SiLU())
 
     def forward(self, observations: Tensor) -> Tensor:

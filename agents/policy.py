@@ -64,9 +64,11 @@ class GaussianPolicy(ActorCriticPolicy):
         lr_schedule: As stable-baselines3 has it.
         sigma: Standard deviation at the start.
         sigma_cap: Highest standard deviation; None for no cap. World4RL caps at 1 (arXiv 2509.19080).
+        proprio: How many numbers of proprioception it is shown, the first ones; 0 for all. A clone that is shown
+            velocity and set point repeats its last action and looks away from the objects.
 
     Raises:
-        ConfigError: If a standard deviation is not positive.
+        ConfigError: If a standard deviation is not positive, or there are not that many numbers.
     """
 
     def __init__(
@@ -77,16 +79,21 @@ class GaussianPolicy(ActorCriticPolicy):
         *,
         sigma: float = 0.3,
         sigma_cap: float | None = 1.0,
+        proprio: int = 0,
         **kwargs: Any,
     ) -> None:
         if not sigma > 0 or not (sigma_cap is None or sigma_cap > 0):
             raise ConfigError(f"sigma and sigma_cap must be positive, got {sigma} and {sigma_cap}.")
-        self.sigma, self.sigma_cap = sigma, sigma_cap
+        shape = observation_space.shape
+        if proprio and not (len(shape) == 2 and 0 < proprio <= shape[1]):
+            raise ConfigError(f"proprio must be in [0, d] for tokens (k, d) and 0 for frames, got {proprio} of {shape}.")
+        self.sigma, self.sigma_cap, self.proprio = sigma, sigma_cap, proprio
         settings: dict[str, Any] = {
             "net_arch": {"pi": [128], "vf": [128]},
             "activation_fn": nn.SiLU,
             "share_features_extractor": False,
             "features_extractor_class": extractor_class(observation_space.shape),
+            "features_extractor_kwargs": {"proprio": proprio} if proprio else {},
             "log_std_init": float(np.log(sigma)),
             "normalize_images": False,
         }
@@ -198,6 +205,7 @@ class GaussianPolicy(ActorCriticPolicy):
             "act_dim": self.act_dim,
             "sigma": self.sigma,
             "sigma_cap": self.sigma_cap,
+            "proprio": self.proprio,
             "origin": asdict(origin),
         }
         checkpoint.save(path, kind="policy", config=config, tensors=self.state_dict())

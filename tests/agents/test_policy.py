@@ -104,6 +104,19 @@ def test_a_standard_deviation_above_its_cap_finds_the_way_back() -> None:
     assert policy.log_std.grad is not None and (policy.log_std.grad > 0).all()
 
 
+def test_it_is_shown_only_the_first_numbers_of_proprioception_and_stays_so(tmp_path: Path) -> None:
+    policy, obs = make_policy(SHAPE, 2, proprio=2), torch.randn(5, *SHAPE)
+    policy.save_pretrained(tmp_path / "policy", origin=Origin("p"))
+    loaded, _ = load_policy(tmp_path / "policy")
+    moved, felt = obs.clone(), obs.clone()
+    moved[:, 0, 2:] += 1.0
+    felt[:, 0, :2] += 1.0
+    torch.testing.assert_close(loaded.mean(moved), policy.mean(obs))
+    assert (loaded.mean(felt) - policy.mean(obs)).abs().min() > 0
+    with pytest.raises(ConfigError, match="got 5 of"):
+        make_policy(SHAPE, 2, proprio=5)
+
+
 @pytest.mark.parametrize("wrong", [{"sigma": 0.0}, {"sigma": -0.3}, {"sigma_cap": 0.0}])
 def test_a_standard_deviation_that_is_not_positive_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match="must be positive"):

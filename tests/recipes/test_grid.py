@@ -14,7 +14,7 @@ from worldrl.recipes.world4rl.runner import Limits, failure, run_jobs
 
 SETTINGS: dict[str, Any] = dict.fromkeys(
     ("env_kwargs", "demonstrations", "rollouts", "drifting", "drift", "random", "beyond", "encoder", "objects",
-     "pixels", "clone_steps", "price", "sigma", "episodes", "world_model", "fit_steps", "batch_size",
+     "pixels", "clone_steps", "price", "proprio", "sigma", "episodes", "world_model", "fit_steps", "batch_size",
      "own_fit_steps", "own_batch_size", "success_steps", "success_price", "imagined_steps"),
     1,
 ) | {"tasks": ["soccer", "hammer"]}  # fmt: skip

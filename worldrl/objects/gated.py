@@ -22,21 +22,23 @@ class GatedTokens(nn.Module):
     Args:
         obs_shape: ``(k, d)``.
         width: Of the features.
+        proprio: How many numbers of proprioception are read, the first ones; 0 for all.
     """
 
-    def __init__(self, *, obs_shape: tuple[int, int], width: int) -> None:
+    def __init__(self, *, obs_shape: tuple[int, int], width: int, proprio: int = 0) -> None:
         super().__init__()
         tokens, features = obs_shape
+        self.proprio = proprio or features
         self.gate = nn.Parameter(torch.ones(tokens - 1))
         self.read = nn.Parameter(torch.randn(tokens - 1, features, width) * features**-0.5)
-        self.own = nn.Linear(features, width)
+        self.own = nn.Linear(self.proprio, width)
 
     def forward(self, obs: Float[Tensor, "b k d"]) -> Float[Tensor, "b w"]:
         """Return the features."""
         # Of fixed size, or weights would grow while gates shrink and the price would buy nothing.
         read = self.read / self.read.square().mean(dim=(1, 2), keepdim=True).sqrt() * self.read.shape[1] ** -0.5
         objects = einsum(obs[:, 1:], read, self.gate.clamp(0.0, 1.0), "b k d, k d w, k -> b w")
-        out: Tensor = objects + self.own(obs[:, 0])
+        out: Tensor = objects + self.own(obs[:, 0, : self.proprio])
         return out
 
     def cost(self) -> Tensor:

@@ -35,6 +35,7 @@ class Config:
     lr: float = option(1e-3, "learning rate")
     sigma: float = option(0.3, "standard deviation of the policy's actions")
     sigma_cap: float | None = option(1.0, "highest standard deviation that refinement may reach; null for no cap")
+    proprio: int = option(0, "how many numbers of proprioception the policy is shown, the first ones; 0 for all")
     price: float = option(0.6, "price of an object that the policy looks at")
     tensorboard: str = option("", "folder for TensorBoard; empty for none")
     seed: int = option(0, "of weights and batches")
@@ -71,6 +72,7 @@ def run(config: Config) -> None:
             tokens.acts[0].shape[1],
             sigma=config.sigma,
             sigma_cap=config.sigma_cap,
+            proprio=config.proprio,
         )
         with curve("clone", config.tensorboard) as progress:
             loss = clone(

@@ -51,6 +51,7 @@ class Config:
     world_model: WorldModelOptions = field(default_factory=WorldModelOptions)
     clone_steps: int = option(1500, "gradient steps of cloning")
     price: float = option(0.8, "price of an object that the policy looks at")
+    proprio: int = option(4, "how many numbers of proprioception a policy is shown: position and opening, no motion")
     sigma: float = option(0.15, "standard deviation of the cloned policy's actions")
     fit_steps: int = option(2500, "gradient steps of the dynamics of all tasks")
     batch_size: int = option(512, "transitions a step, of all tasks")

@@ -34,6 +34,12 @@ class Place:
         at = {name: str(self.data / name) for name in ("observation", "features")}
         return {**at, "seed": self.cell.seed}
 
+    @property
+    def cloning(self) -> Options:
+        """Return the options of all cloning in the grid."""
+        chosen = {name: self.options[name] for name in ("price", "proprio", "sigma")}
+        return {"episodes": str(self.data / "episodes"), **chosen, **self.told}
+
 
 @dataclass(frozen=True)
 class Made:
@@ -87,21 +93,14 @@ def _bc(place: Place) -> Made:
     """Take the cloned policy, and clone a few worse ones for the ranking."""
     ranked = [place.folder / f"at-{steps}" for steps in CHECKPOINTS]
     for steps, out in zip(CHECKPOINTS, ranked, strict=True):
-        episodes, price = str(place.data / "episodes"), place.options["price"]
-        clone.run(clone.Config(episodes=episodes, out=str(out), steps=steps, price=price, **place.told))
+        clone.run(clone.Config(out=str(out), steps=steps, **place.cloning))
     return Made(place.data / "clone", ranked)
 
 
 def _filtered(place: Place) -> Made:
     """Clone the experts' and the cloned policy's own recorded successes."""
-    out, options = place.folder / "policy", place.options
-    clone.run(
-        clone.Config(
-            episodes=str(place.data / "episodes"), out=str(out), price=options["price"], sigma=options["sigma"], **OWN,
-            **place.told,
-        )
-    )  # fmt: skip
-    return Made(out)
+    clone.run(clone.Config(out=str(place.folder / "policy"), **OWN, **place.cloning))
+    return Made(place.folder / "policy")
 
 
 def _refined(place: Place) -> Made:

@@ -90,7 +90,7 @@ def _cell(root: Path, cell: Cell, settings: Options) -> Job:
 
 
 DATA = ("env_kwargs", "demonstrations", "rollouts", "drifting", "drift", "random", "beyond", "encoder", "objects",
-        "pixels", "clone_steps", "price", "sigma", "episodes")  # fmt: skip
+        "pixels", "clone_steps", "price", "proprio", "sigma", "episodes")  # fmt: skip
 WORLD = (
     "tasks",
     "world_model",

@@ -35,16 +35,8 @@ def data(folder: Path, options: Options) -> Options:
         )
     )  # fmt: skip
     told: dict[str, Any] = {"observation": at["observation"], "features": at["features"], "seed": seed}
-    clone.run(
-        clone.Config(
-            episodes=at["episodes"],
-            out=at["clone"],
-            steps=options["clone_steps"],
-            price=options["price"],
-            sigma=options["sigma"],
-            **told,
-        )
-    )
+    chosen = {name: options[name] for name in ("price", "proprio", "sigma")}
+    clone.run(clone.Config(episodes=at["episodes"], out=at["clone"], steps=options["clone_steps"], **chosen, **told))
     drifting = round(options["drifting"] * options["rollouts"])
     for drift, count in ((0.0, options["rollouts"] - drifting), (options["drift"], drifting)):
         if count:
