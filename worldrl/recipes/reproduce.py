@@ -59,7 +59,7 @@ class Config:
     own_batch_size: int = option(256, "transitions a step, of one task")
     success_steps: int = option(2500, "gradient steps of each success classifier")
     success_price: float = option(0.03, "price of an object that a success classifier looks at")
-    imagined_steps: int = option(200_000, "imagined steps of a refinement, at most")
+    imagined_steps: int = option(120_000, "imagined steps of a refinement, at most")
     episodes: int = option(100, "held-out episodes a cell, the same start states for every method")
     workers: int = option(0, "jobs side by side; 0 for as many as there are cores")
     minutes: float = option(0.0, "after how long no new job is begun; 0 for no limit")
