@@ -1,6 +1,7 @@
 """The main job from its own command, on a tiny budget."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -66,6 +67,23 @@ def test_refinement_takes_no_real_step_and_leaves_the_world_model_as_it_was(run:
     assert summary["real_steps_during_refinement"] == 0
     assert summary["world_model_hash_before"] == summary["world_model_hash_after"]
     assert summary["imagined_steps"] >= 2048
+
+
+@pytest.mark.parametrize(("found", "believed"), [(0.45, False), (0.55, True), (None, True)])
+def test_a_world_that_cannot_tell_success_from_failure_is_not_believed(
+    run: Path, tmp_path: Path, found: float | None, believed: bool
+) -> None:
+    world = tmp_path / "world"
+    shutil.copytree(run / "world", world)
+    figures = json.loads((world / "fidelity.json").read_text())
+    (world / "fidelity.json").write_text(json.dumps(figures | {"success_recall": found, "hallucinated_success": 0.3}))
+    trust = refine.TrustOptions(discern=0.2, slack=1.0)
+    out = str(tmp_path / "refined")
+    result = refine.run(
+        refine.Config(world=str(world), policy=str(run / "clone"), out=out, trust=trust, steps=5120, trials=8)
+    )
+    assert result["believed"] is believed and (result["kept_after_steps"] == 0 or believed)
+    assert len(result["candidates"]) > 1 or not believed
 
 
 def test_a_run_folder_is_never_written_into_again(run: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from worldrl.recipes.world4rl import report, signs
-from worldrl.recipes.world4rl.grid import ABLATIONS, Cell, cells, refine_options, start_of
+from worldrl.recipes.world4rl.grid import ABLATIONS, OURS, Cell, cells, refine_options, start_of
 from worldrl.recipes.world4rl.jobs import Job, plan
 from worldrl.recipes.world4rl.runner import Limits, failure, run_jobs
 
@@ -71,6 +71,18 @@ def test_only_what_an_option_concerns_is_another_job(tmp_path: Path) -> None:
         for n in (1, 2)
     )
     assert [folder.name for folder in before if before[folder] != after[folder]] == ["soccer-0-ours"]
+
+
+def test_a_cell_made_under_other_settings_of_its_method_is_another_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def settings() -> dict[str, Any]:
+        return {job.folder.name: job.options for job in plan(tmp_path, [Cell(0, "soccer", "ours")], SETTINGS)}
+
+    before = settings()
+    monkeypatch.setitem(OURS, "anchor", 0.5)
+    after = settings()
+    assert [name for name in before if before[name] != after[name]] == ["soccer-0-ours"]
 
 
 def test_what_is_done_is_not_repeated_and_other_options_are(tmp_path: Path, scripted: None) -> None:

@@ -1,5 +1,6 @@
 """Improve a policy by PPO in imagination, without a step of MuJoCo."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ class TrustOptions:
 
     last: bool = option(False, "keep the last policy, whatever the signs: World4RL's way")
     slack: float = option(0.0, "by how much more than chance imagination may overrate the recorded policy; 1: any")
+    discern: float = option(0.0, "share of replayed successes that the world must find, beyond that of failures")
     pace: float = option(0.0, "quantile of the recorded decisions to success that imagined ones must not undercut")
     agreement: float = option(0.0, "least share of imagined successes that the second classifier confirms")
     radius: float = option(0.0, "divergence from where it began, in nats, beyond which a candidate is not believed")
@@ -84,7 +86,8 @@ def run(config: Config) -> dict[str, Any]:
     known = _known(config, world, _policy(config, config.recorded)[0] if config.recorded else policy)
     if config.sigma is not None:
         policy.explore(config.sigma)
-    candidates, imagined_steps = _candidates(config, world, policy, trust, steps=config.steps if known.holds else 0)
+    believed = known.holds and _discerns(config) and _agrees(config, world, policy)
+    candidates, imagined_steps = _candidates(config, world, policy, trust, steps=config.steps if believed else 0)
     chosen = candidates[-1] if config.trust.last else choose(candidates, trust)
     if world.model.hash() != before or real_steps() != steps_before:
         raise NumericsError("the world model or the real environment was touched during refinement: that is a bug.")
@@ -105,7 +108,7 @@ def run(config: Config) -> dict[str, Any]:
         "pace": trust.pace,
         "recorded_success": known.recorded,
         "imagined_recorded_success": known.imagined,
-        "believed": known.holds,
+        "believed": believed,
         "checkpoints": list(others),
     }
     checkpoint.write_json(Path(config.out) / "refinement.json", result)
@@ -134,6 +137,48 @@ class _Known:
     recorded: float | None
     imagined: float | None
     holds: bool
+
+
+def _discerns(config: Config) -> bool:
+    """Return whether the world, fed the actions of episodes held out, can tell those that succeeded."""
+    file = Path(config.world) / "fidelity.json"
+    if not config.trust.discern or config.trust.last or not file.exists():
+        return True
+    figures = json.loads(file.read_text())
+    found, made_up = figures["success_recall"], figures["hallucinated_success"]
+    if found is None or made_up is None or found - made_up >= config.trust.discern:
+        return True
+    say(
+        f"  of replayed episodes, the world finds {found:.2f} of the successes and takes {made_up:.2f} of the failures "
+        "for successes: it is not believed, and the policy is kept as it is"
+    )
+    return False
+
+
+def _agrees(config: Config, world: Any, policy: Any) -> bool:
+    """Return whether the world does not contradict that the policy to begin with is as good as the recorded one.
+
+    What learnt from the recorded policy's successes does not do clearly worse than it. A world that says so takes
+    something for failure that is none, and refinement would unlearn it.
+    """
+    from worldrl.agents.refinement import try_out
+    from worldrl.agents.stopping import flatters
+    from worldrl.envs.imagined import ImaginedVectorEnv
+
+    if not config.recorded or config.trust.last or config.trust.slack >= 1:
+        return True
+    env = ImaginedVectorEnv(
+        world.model, world.starts, num_envs=world.firsts, horizon=world.horizon, guards=config.guards
+    )
+    recorded = try_out(env, _policy(config, config.recorded)[0], seed=config.seed).success
+    start = try_out(env, policy, seed=config.seed).success
+    if not flatters(recorded, start, world.firsts, slack=config.trust.slack):
+        return True
+    say(
+        f"  imagination says that the policy to begin with ({start:.2f}) is worse than the recorded one "
+        f"({recorded:.2f}): it is not believed, and the policy is kept as it is"
+    )
+    return False
 
 
 def _known(config: Config, world: Any, policy: Any) -> _Known:

@@ -9,7 +9,7 @@ TASKS = ("coffee-pull", "soccer", "hammer", "door-lock", "lever-pull", "handle-p
 
 OWN: dict[str, Any] = {"own": 0.33, "steps": 2500}
 """How ``clone`` takes the cloned policy's own recorded successes too (filtered behaviour cloning)."""
-OURS: dict[str, Any] = {"lr": 3e-4, "anchor": 0.05, "trust": {"radius": 0.25}}
+OURS: dict[str, Any] = {"lr": 3e-4, "anchor": 0.05, "trust": {"radius": 0.25, "discern": 0.2}}
 """How ``refine`` becomes ours: small steps, and no further than where the world has been seen to be right."""
 PUBLISHED: dict[str, Any] = {
     "lr": 3e-4,
@@ -60,6 +60,7 @@ ABLATIONS: dict[str, Ablation] = {
     "no_anchor": Ablation(refine={"anchor": 0.0, "trust": {"tighten": 1.0}}),
     "constant_anchor": Ablation(refine={"trust": {"tighten": 1.0}}),
     "keep_last": Ablation(refine={"trust": {"last": True}}),
+    "no_discern": Ablation(refine={"trust": {"discern": 0.0}}),
     "no_radius": Ablation(refine={"trust": {"radius": 0.0}}),
     "pace": Ablation(refine={"trust": {"pace": 0.25}}),
     "from_bc": Ablation(start="bc"),
@@ -108,6 +109,13 @@ def refine_options(cell: Cell) -> dict[str, Any]:
         return PUBLISHED
     change = ABLATIONS[cell.ablation].refine
     return OURS | change | {"trust": OURS["trust"] | change.get("trust", {})}
+
+
+def settings_of(cell: Cell) -> dict[str, Any]:
+    """Return what is chosen here for a cell's method: a cell made under other choices is another cell."""
+    if cell.method == "filtered_bc":
+        return OWN
+    return refine_options(cell) if cell.method in ("world4rl", "ours") else {}
 
 
 def start_of(cell: Cell) -> str | None:

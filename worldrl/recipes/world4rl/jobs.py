@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from worldrl.recipes.world4rl.grid import ABLATIONS, Cell, start_of, worlds_name, worlds_tasks
+from worldrl.recipes.world4rl.grid import ABLATIONS, Cell, settings_of, start_of, worlds_name, worlds_tasks
 
 Options = dict[str, Any]
 
@@ -84,6 +84,8 @@ def _cell(root: Path, cell: Cell, settings: Options) -> Job:
     options = {name: settings[name] for name in (*DATA, *WORLD, *CELL)}
     options["tasks"] = worlds_tasks(cell, settings["tasks"])
     options |= {"task": cell.task, "seed": cell.seed, "method": cell.method, "ablation": cell.ablation}
+    if chosen := settings_of(cell):
+        options["settings"] = chosen
     names = {Cell(cell.seed, cell.task, "bc").name, start_of(cell) or cell.name} - {cell.name}
     after = (_world(root, cell, settings).folder, *(root / "cells" / name for name in sorted(names)))
     return Job("cell", root / "cells" / cell.name, options, SECONDS.get(cell.method, SECONDS["cell"]), after=after)
