@@ -70,11 +70,16 @@ def _missing(root: Path, done: Sequence[tuple[Cell, Figures | None]]) -> list[Fi
 
 
 def _missing_table(root: Path, done: Sequence[tuple[Cell, Figures | None]]) -> str:
+    """List every cell that failed; those that were not run yet share a row where only their tasks differ."""
+    waiting: dict[tuple[int, str, str], list[str]] = {}
     rows = []
     for one in _missing(root, done):
-        why = one["failure"]
-        last = "not run yet" if why is None else f"failed: {' / '.join(why['log'])}"
+        if one["failure"] is None:
+            waiting.setdefault((one["seed"], one["method"], one["ablation"]), []).append(one["task"])
+            continue
+        last = f"failed: {' / '.join(one['failure']['log'])}"
         rows.append([one["task"], one["seed"], one["method"], one["ablation"], last.replace("|", "\\|")])
+    rows += [[", ".join(tasks), *rest, "not run yet"] for rest, tasks in waiting.items()]
     return "" if not rows else "## Not finished\n\n" + table(["task", "seed", "method", "ablation", "why"], rows)
 
 
@@ -117,7 +122,7 @@ def _summary(finished: Sequence[Figures]) -> str:
             method, ablation, len(mine), _points(mean), f"{100 * (mean - start):+.1f}",
             f"{_points(middle.mean)} [{_points(middle.interval.low)}, {_points(middle.interval.high)}]",
             f"{better.mean:.2f} [{better.interval.low:.2f}, {better.interval.high:.2f}]",
-            f"{_points(false)} of {trials}",
+            f"{_points(false)} % of {trials}",
         ])  # fmt: skip
     header = ["method", "ablation", "cells", "mean real success", "over its cloned start", "interquartile mean (95 %)",
               "probability of improvement (95 %)", "false successes"]  # fmt: skip
