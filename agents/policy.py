@@ -86,7 +86,9 @@ class GaussianPolicy(ActorCriticPolicy):
             raise ConfigError(f"sigma and sigma_cap must be positive, got {sigma} and {sigma_cap}.")
         shape = observation_space.shape
         if proprio and not (len(shape) == 2 and 0 < proprio <= shape[1]):
-            raise ConfigError(f"proprio must be in [0, d] for tokens (k, d) and 0 for frames, got {proprio} of {shape}.")
+            raise ConfigError(
+                f"proprio must be in [0, d] for tokens (k, d) and 0 for frames, got {proprio} of {shape}."
+            )
         self.sigma, self.sigma_cap, self.proprio = sigma, sigma_cap, proprio
         settings: dict[str, Any] = {
             "net_arch": {"pi": [128], "vf": [128]},

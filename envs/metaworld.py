@@ -87,7 +87,10 @@ class MetaWorldEnv(gym.Env[Any, Array]):
         self.task, self.render_mode, self.size = task, render_mode, size
         self.action_repeat, self.max_steps, self.terminate = action_repeat, max_steps, terminate
         self.observation_space = spaces.Dict(
-            {"image": spaces.Box(0, 255, (size, size, 3), np.uint8), "proprio": spaces.Box(-2.0, 2.0, (10,), np.float32)}
+            {
+                "image": spaces.Box(0, 255, (size, size, 3), np.uint8),
+                "proprio": spaces.Box(-2.0, 2.0, (10,), np.float32),
+            }
         )
         self.action_space = spaces.Box(-1.0, 1.0, (4,), np.float32)
         self._hand = self.model.body("hand").id
