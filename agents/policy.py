@@ -14,8 +14,8 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor, nn
 
 from worldrl import checkpoint
-from worldrl.agents.noise import LastingNoise
 from worldrl.agents.extractors import TokenExtractor, extractor_class
+from worldrl.agents.noise import LastingNoise
 from worldrl.agents.observing import check_objects, observe
 from worldrl.errors import CheckpointError, ConfigError
 from worldrl.objects.gated import GatedTokens

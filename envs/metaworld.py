@@ -34,11 +34,11 @@ MARK = 1e-3
 class MetaWorldEnv(gym.Env[Any, Array]):
     """One task of Meta-World, seen through a camera; a seed determines the whole episode.
 
-    Observation: ``image`` ``(size, size, 3)`` uint8, with the site that marks the target drawn in; ``proprio`` ``(10,)``
-    float32: position of the hand (m), opening of the gripper (0 closed, 1 open: 10 cm), velocity of the hand (m/s), and
-    how far the handle that actions move, and that pulls the hand along, is ahead of it (m). Where the hand will be next
-    cannot be told without the last two: a linear model then explains 0.94 to 0.97 instead of 0.85 to 0.96 of its
-    motion in lever-pull and coffee-pull. A robot knows its own speed and set point.
+    Observation: ``image`` ``(size, size, 3)`` uint8, with the site that marks the target drawn in; ``proprio``
+    ``(10,)`` float32: position of the hand (m), opening of the gripper (0 closed, 1 open: 10 cm), velocity of the hand
+    (m/s), and how far the handle that actions move, and that pulls the hand along, is ahead of it (m). Where the hand
+    will be next cannot be told without the last two: with them a linear model explains 0.94 to 0.97 of its motion in
+    lever-pull and coffee-pull, without them 0.85 to 0.96. A robot knows its own speed and set point.
     Action ``(4,)`` in ``[-1, 1]``: how far the hand's handle moves along x, y, z (one is 1 cm a repetition), and the
     effort of the gripper (-1 opens, 1 closes).
     Reward: Meta-World's dense reward after the last repetition, brought to ``[0, 1]``; one when solved. Success
