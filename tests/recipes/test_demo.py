@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from worldrl.agents.policy import load_policy
 from worldrl.data.dataset import Dataset
 from worldrl.errors import CheckpointError, ConfigError
-from worldrl.recipes import demo, evaluate, evolve, refine
+from worldrl.recipes import clone, collect, demo, evaluate, evolve, refine
+from worldrl.recipes.demonstrations import demonstrations
 from worldrl.recipes.parts import EncoderOptions, EnvOptions, ObjectOptions, WorldModelOptions
 
 SUMMARY = {
@@ -89,6 +91,22 @@ def test_a_world_that_cannot_tell_success_from_failure_is_not_believed(
 def test_a_run_folder_is_never_written_into_again(run: Path) -> None:
     with pytest.raises(ConfigError, match="out must be a new folder"):
         demo.run(tiny(run))
+
+
+def test_a_policys_own_successes_may_be_cloned_drifting_or_not(run: Path, tmp_path: Path) -> None:
+    config, at = tiny(run), str(tmp_path / "episodes")
+    shutil.copytree(run / "episodes", at)
+    seen = str(run / "observation")
+    collect.run(
+        collect.Config(env=config.env, out=at, policy=str(run / "clone"), observation=seen, episodes=6, drift=0.2)
+    )
+    dataset = Dataset(Path(at))
+    assert dataset.policies.count("drifting") == 6
+    wins = {name: sum(bool(e.success.any()) for e in dataset.select(policy=name)) for name in ("policy", "drifting")}
+    experts, everyone = (demonstrations(dataset, folder=at, own=own) for own in (False, True))
+    assert sum(wins.values()) > 0 and len(everyone) == len(experts) + sum(wins.values())
+    clone.run(clone.Config(episodes=at, observation=seen, out=str(tmp_path / "filtered"), own=0.33, steps=5))
+    assert load_policy(tmp_path / "filtered")[1].real_steps == sum(len(episode) for episode in everyone)
 
 
 def test_rounds_count_the_real_steps_that_they_take(run: Path, tmp_path: Path) -> None:
