@@ -26,13 +26,14 @@ def test_the_grid_runs_every_kind_of_job_and_repeats_none(tmp_path: Path) -> Non
     first = reproduce(tmp_path)
     assert first.returncode == 0, first.stderr
     saved = json.loads((tmp_path / "results/world4rl.json").read_text())
-    assert [one["method"] for one in saved["cells"]] == ["bc", "world4rl", "ours"] and saved["missing"] == []
+    assert [one["method"] for one in saved["cells"]] == ["bc", "filtered_bc", "world4rl", "ours"]
+    assert saved["missing"] == []
     for one in saved["cells"]:
         assert one["masks"] == "simulator" and one["episodes"] == 3 and one["real_steps"] > 0
         assert {"expert_success", "bc_success", "imagined_success", "false_success_rate", "seconds"} <= set(one)
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("done.json")}
     second = reproduce(tmp_path)
-    assert "6 of 6 jobs are done" in second.stdout
+    assert "7 of 7 jobs are done" in second.stdout
     assert stamps == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("done.json")}
 
 
