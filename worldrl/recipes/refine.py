@@ -83,10 +83,11 @@ def run(config: Config) -> dict[str, Any]:
     world = World.from_pretrained(need(config.world, "world"))
     _same_pipeline(world.model.pipeline, origin.pipeline, config)
     before, steps_before, trust = world.model.hash(), real_steps(), _trust(config.trust, world.wins)
-    known = _known(config, world, _policy(config, config.recorded)[0] if config.recorded else policy)
+    recorded = _policy(config, config.recorded)[0] if config.recorded else policy
+    known = _known(config, world, recorded)
     if config.sigma is not None:
         policy.explore(config.sigma)
-    believed = known.holds and _discerns(config) and _agrees(config, world, policy)
+    believed = known.holds and _discerns(config) and _agrees(config, world, policy, recorded)
     candidates, imagined_steps = _candidates(config, world, policy, trust, steps=config.steps if believed else 0)
     chosen = candidates[-1] if config.trust.last else choose(candidates, trust)
     if world.model.hash() != before or real_steps() != steps_before:
@@ -155,7 +156,7 @@ def _discerns(config: Config) -> bool:
     return False
 
 
-def _agrees(config: Config, world: Any, policy: Any) -> bool:
+def _agrees(config: Config, world: Any, policy: Any, recorded: Any) -> bool:
     """Return whether the world does not contradict that the policy to begin with is as good as the recorded one.
 
     What learnt from the recorded policy's successes does not do clearly worse than it. A world that says so takes
@@ -165,18 +166,18 @@ def _agrees(config: Config, world: Any, policy: Any) -> bool:
     from worldrl.agents.stopping import flatters
     from worldrl.envs.imagined import ImaginedVectorEnv
 
-    if not config.recorded or config.trust.last or config.trust.slack >= 1:
+    if recorded is policy or config.trust.last or config.trust.slack >= 1:
         return True
     env = ImaginedVectorEnv(
         world.model, world.starts, num_envs=world.firsts, horizon=world.horizon, guards=config.guards
     )
-    recorded = try_out(env, _policy(config, config.recorded)[0], seed=config.seed).success
+    before = try_out(env, recorded, seed=config.seed).success
     start = try_out(env, policy, seed=config.seed).success
-    if not flatters(recorded, start, world.firsts, slack=config.trust.slack):
+    if not flatters(before, start, world.firsts, slack=config.trust.slack):
         return True
     say(
         f"  imagination says that the policy to begin with ({start:.2f}) is worse than the recorded one "
-        f"({recorded:.2f}): it is not believed, and the policy is kept as it is"
+        f"({before:.2f}): it is not believed, and the policy is kept as it is"
     )
     return False
 

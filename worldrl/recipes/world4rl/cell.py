@@ -8,7 +8,7 @@ from typing import Any
 
 from worldrl.recipes import clone, evaluate, offline, plan, refine
 from worldrl.recipes.world4rl.grid import OWN, Cell, refine_options, start_of, worlds_name
-from worldrl.recipes.world4rl.stages import SLOTS, Options, environment
+from worldrl.recipes.world4rl.stages import SLOTS, Options, cloning, environment
 
 CHECKPOINTS = (60, 200, 500)
 """Gradient steps of cloning after which a policy is ranked beside the finished one."""
@@ -37,8 +37,7 @@ class Place:
     @property
     def cloning(self) -> Options:
         """Return the options of all cloning in the grid."""
-        chosen = {name: self.options[name] for name in ("price", "proprio", "sigma")}
-        return {"episodes": str(self.data / "episodes"), **chosen, **self.told}
+        return {"episodes": str(self.data / "episodes"), **cloning(self.options), **self.told}
 
 
 @dataclass(frozen=True)

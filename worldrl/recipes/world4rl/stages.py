@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from worldrl.recipes import clone, collect, encode, fit
+from worldrl.recipes.demonstrations import OWN
 from worldrl.recipes.parts import EncoderOptions, EnvOptions, ObjectOptions, WorldModelOptions, make_env, seeds_for
 
 Options = dict[str, Any]
@@ -35,8 +36,9 @@ def data(folder: Path, options: Options) -> Options:
         )
     )  # fmt: skip
     told: dict[str, Any] = {"observation": at["observation"], "features": at["features"], "seed": seed}
-    chosen = {name: options[name] for name in ("price", "proprio", "sigma")}
-    clone.run(clone.Config(episodes=at["episodes"], out=at["clone"], steps=options["clone_steps"], **chosen, **told))
+    clone.run(
+        clone.Config(episodes=at["episodes"], out=at["clone"], steps=options["clone_steps"], **cloning(options), **told)
+    )
     drifting = round(options["drifting"] * options["rollouts"])
     for drift, count in ((0.0, options["rollouts"] - drifting), (options["drift"], drifting)):
         if count:
@@ -49,12 +51,17 @@ def data(folder: Path, options: Options) -> Options:
     return summary(folder, options)
 
 
+def cloning(options: Options) -> Options:
+    """Return how every policy of the grid is cloned."""
+    return {name: options[name] for name in ("price", "proprio", "sigma")}
+
+
 def summary(folder: Path, options: Options) -> Options:
     """Return how often expert and cloned policy succeeded, and how many real steps were recorded."""
     from worldrl.data.dataset import Dataset
 
     dataset = Dataset(folder / "episodes")
-    wins = [bool(episode.success.any()) for episode in dataset if episode.policy in ("policy", "drifting")]
+    wins = [bool(episode.success.any()) for episode in dataset if episode.policy in OWN]
     return {
         "expert_success": expert_success(options),
         "rollout_success": float(np.mean(wins)),
