@@ -15,7 +15,7 @@ from worldrl.recipes.world4rl.runner import Limits, failure, run_jobs
 SETTINGS: dict[str, Any] = dict.fromkeys(
     ("env_kwargs", "demonstrations", "rollouts", "drifting", "drift", "random", "beyond", "encoder", "objects",
      "pixels", "clone_steps", "price", "proprio", "sigma", "episodes", "world_model", "fit_steps", "batch_size",
-     "own_fit_steps", "own_batch_size", "success_steps", "success_price", "imagined_steps"),
+     "own_fit_steps", "own_batch_size", "success_steps", "success_price", "push", "reach", "blur", "imagined_steps"),
     1,
 ) | {"tasks": ["soccer", "hammer"]}  # fmt: skip
 LIMITS = Limits(workers=2, job_s=20.0, total_s=60.0)

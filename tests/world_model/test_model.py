@@ -10,6 +10,8 @@ import torch
 
 from worldrl.diffusion.denoiser import Denoiser
 from worldrl.errors import CheckpointError, ConfigError
+from worldrl.evaluation.fidelity import judged_successful
+from worldrl.evaluation.recorded import replay_of
 from worldrl.world_model.fit import Tokens, fit_dynamics
 from worldrl.world_model.judges import calibrate, fit_success
 from worldrl.world_model.model import TOKEN_SIZES, DiffusionWorldModel
@@ -95,9 +97,9 @@ def test_it_learns_a_world_and_calibrates_what_it_calls_success(world: Tokens) -
     fit_dynamics([model], [world.subset(range(45))], steps=60, seed=0)
     fit_success(model, world.subset(range(45)), head=model.success, steps=300, seed=0)
     held = world.subset(range(45, 60))
-    calibrate(model, held, seed=0)
+    calibrate(model, held, replayed=world, seed=0)
     model.freeze()
-    assert 0.5 <= model.success_threshold <= 0.7 and 0 < model.halt_threshold < float("inf")
+    assert 0.3 <= model.success_threshold <= 0.97 and 0 < model.halt_threshold < float("inf")
     obs = torch.as_tensor(np.stack([o[3:7] for o in held.obs]))
     acts = torch.as_tensor(np.stack([a[3:7] for a in held.acts]))
     out = model.imagine(obs, acts, noise=torch.zeros(15, 3, 5), choice=torch.zeros(15))
@@ -154,3 +156,29 @@ def test_a_number_that_never_changed_is_held(world: Tokens) -> None:
 def test_a_task_that_is_not_among_the_tasks_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"task must be in \[0, 2\), got 2"):
         make(TOKENS | {"tasks": 2, "task": 2})
+
+
+def test_it_learns_from_several_imagined_observations_in_a_row(world: Tokens, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, asked, ask = make(TOKENS), list[torch.Tensor](), Denoiser.ask
+
+    def listen(self: Denoiser, target: torch.Tensor, past: torch.Tensor, *rest: Any, **named: Any) -> Any:
+        asked.append(past)
+        return ask(self, target, past, *rest, **named)
+
+    monkeypatch.setattr(Denoiser, "ask", listen)
+    fit_dynamics([model], [world], steps=60, push=1.0, reach=3, blur=0.0, seed=0)
+    recorded = {row.tobytes() for obs in world.obs for row in obs}
+    imagined = [[row.numpy().tobytes() not in recorded for row in rows] for past in asked[9:] for rows in past]
+    assert {tuple(rows) for rows in imagined} >= {(False, False, False, True), (False, True, True, True)}
+    assert all(rows == sorted(rows) for rows in imagined)  # what follows an imagined observation is imagined too
+
+
+def test_the_border_of_success_is_where_replays_succeed_as_often_as_recorded(world: Tokens) -> None:
+    model = make(TOKENS)
+    fit_dynamics([model], [world], steps=200, seed=0)
+    fit_success(model, world, head=model.success, steps=300, seed=0)
+    calibrate(model, world.subset(range(50, 60)), replayed=world, seed=0)
+    model.freeze()
+    recorded = np.mean([success.any() for success in world.success])
+    found = judged_successful(model, replay_of(world, history=model.history), seed=1).double().mean()
+    assert abs(float(found) - recorded) <= 0.1

@@ -3,20 +3,21 @@
 import pytest
 import torch
 
-from worldrl.world_model.model import FRAME_SIZES, TOKEN_SIZES, DiffusionWorldModel, sizes
+from worldrl.world_model.model import BACKBONES, FRAME_SIZES, DiffusionWorldModel, sizes
 
 FRAME, TOKENS = (3, 64, 64), (6, 42)
-CASES = [(FRAME, name) for name in FRAME_SIZES] + [(TOKENS, name) for name in TOKEN_SIZES]
+READERS = [(FRAME, "transformer"), *((TOKENS, backbone) for backbone in BACKBONES)]
+CASES = [(*reader, name) for reader in READERS for name in FRAME_SIZES]
 
 
-def dry(obs_shape: tuple[int, ...], name: str) -> DiffusionWorldModel:
+def dry(obs_shape: tuple[int, ...], backbone: str, name: str) -> DiffusionWorldModel:
     with torch.device("meta"):
-        return DiffusionWorldModel(obs_shape=obs_shape, act_dim=4, history=4, net=sizes(obs_shape)[name])
+        return DiffusionWorldModel(obs_shape=obs_shape, act_dim=4, history=4, net=sizes(obs_shape, backbone)[name])
 
 
-@pytest.mark.parametrize(("obs_shape", "name"), CASES)
-def test_a_dry_run_imagines_at_every_size(obs_shape: tuple[int, ...], name: str) -> None:
-    model = dry(obs_shape, name)
+@pytest.mark.parametrize(("obs_shape", "backbone", "name"), CASES)
+def test_a_dry_run_imagines_at_every_size(obs_shape: tuple[int, ...], backbone: str, name: str) -> None:
+    model = dry(obs_shape, backbone, name)
     with torch.device("meta"):
         given = {"noise": torch.empty(2, *obs_shape), "choice": torch.empty(2)}
         out = model.imagine(torch.empty(2, 4, *obs_shape), torch.empty(2, 4, 4), **given)
@@ -26,12 +27,13 @@ def test_a_dry_run_imagines_at_every_size(obs_shape: tuple[int, ...], name: str)
 
 def test_the_published_frame_network_has_303_million_parameters() -> None:
     # As the docstring of FrameDenoiserNet says, with two-hot codes of four dimensions.
-    count = sum(parameter.numel() for parameter in dry(FRAME, "base").denoiser.net.parameters())
+    count = sum(parameter.numel() for parameter in dry(FRAME, "transformer", "base").denoiser.net.parameters())
     assert count / 1e6 == pytest.approx(303.2, abs=0.05)
 
 
-@pytest.mark.parametrize("obs_shape", [FRAME, TOKENS])
-def test_sizes_grow_with_their_names(obs_shape: tuple[int, ...]) -> None:
-    counts = [sum(p.numel() for p in dry(obs_shape, name).parameters()) for name in sizes(obs_shape)]
+@pytest.mark.parametrize(("obs_shape", "backbone"), READERS)
+def test_sizes_grow_with_their_names(obs_shape: tuple[int, ...], backbone: str) -> None:
+    names = sizes(obs_shape, backbone)
+    counts = [sum(p.numel() for p in dry(obs_shape, backbone, name).parameters()) for name in names]
     assert counts == sorted(set(counts))
-    assert list(sizes(obs_shape)) == ["tiny", "small", "medium", "base"]
+    assert list(names) == ["tiny", "small", "medium", "base"]

@@ -75,7 +75,7 @@ def _imagined(config: Config) -> tuple[str, str, str]:
 
     from worldrl.envs.imagined import ImaginedVectorEnv
     from worldrl.types import Starts
-    from worldrl.world_model.model import TOKEN_SIZES, DiffusionWorldModel
+    from worldrl.world_model.model import DiffusionWorldModel, sizes
     from worldrl.world_model.world import World
 
     if config.world:
@@ -84,8 +84,8 @@ def _imagined(config: Config) -> tuple[str, str, str]:
     else:
         shape, options = (config.tokens, config.features), config.world_model
         model = DiffusionWorldModel(
-            obs_shape=shape, act_dim=4, history=options.history, steps=options.steps, net=TOKEN_SIZES[options.size],
-            action_code=options.action_code,
+            obs_shape=shape, act_dim=4, history=options.history, steps=options.steps,
+            net=sizes(shape, options.backbone)[options.size], action_code=options.action_code,
         ).freeze()  # fmt: skip
         model.halt_threshold = 10.0
         starts, horizon = Starts(torch.zeros(8, model.history, *shape), torch.zeros(8, model.history - 1, 4)), 40

@@ -45,6 +45,7 @@ class Config:
     batch_size: int = option(256, "transitions a step")
     lr: float = option(2e-3, "highest learning rate")
     push: float = option(0.5, "share of the transitions whose past ends in an imagined observation")
+    reach: int = option(1, "how many observations of such a past may be imagined, one after the other")
     blur: float = option(0.5, "highest noise on the past of tokens, in units of their change in a step")
     held_out: float = option(0.15, "share of the policy's episodes kept for calibration and figures")
     tensorboard: str = option("", "folder for TensorBoard; empty for none")
@@ -54,7 +55,8 @@ class Config:
     def check(self) -> None:
         """Refuse options out of range."""
         check_tensorboard(self.tensorboard)
-        check_positive(steps=self.steps, success_steps=self.success_steps, batch_size=self.batch_size, lr=self.lr)
+        check_positive(steps=self.steps, success_steps=self.success_steps, batch_size=self.batch_size)
+        check_positive(lr=self.lr, reach=self.reach)
         if not 0 <= self.push <= 1 or self.blur < 0:
             raise ConfigError(f"push must be in [0, 1] and blur 0 or more, got {self.push} and {self.blur}.")
         if not 0 < self.held_out < 1:
@@ -89,8 +91,8 @@ def run(config: Config) -> None:
     with curve("fit dynamics", config.tensorboard) as progress:
         fit_dynamics(
             models, [task.tokens.subset(task.train) for task in tasks], steps=config.steps,
-            batch_size=config.batch_size, lr=config.lr, push=config.push, blur=config.blur, seed=config.seed,
-            progress=progress,
+            batch_size=config.batch_size, lr=config.lr, push=config.push, reach=config.reach, blur=config.blur,
+            seed=config.seed, progress=progress,
         )  # fmt: skip
     for task, model in zip(tasks, models, strict=True):
         _judge(config, task, model)
@@ -124,7 +126,7 @@ def _model(config: Config, task: _Task, index: int, count: int) -> Any:
         pipeline=task.pipeline,
         history=config.world_model.history,
         steps=config.world_model.steps,
-        net=sizes(task.shape)[config.world_model.size],
+        net=sizes(task.shape, config.world_model.backbone)[config.world_model.size],
         action_code=config.world_model.action_code,
         tasks=count,
         task=index,
@@ -149,7 +151,8 @@ def _judge(config: Config, task: _Task, model: Any) -> None:
                 progress=progress,
             )  # fmt: skip
     model.support.fit(torch.cat([torch.as_tensor(obs) for obs in seen.obs]), seed=config.seed)
-    calibrate(model, task.tokens.subset(task.held), seed=config.seed)
+    own = [i for i, who in enumerate(task.tokens.policies) if who in OWN]
+    calibrate(model, task.tokens.subset(task.held), replayed=task.tokens.subset(own), seed=config.seed)
     model.freeze()
 
 

@@ -58,6 +58,7 @@ class WorldModelOptions:
 
     history: int = option(4, "past observations it looks at")
     steps: int = option(1, "network evaluations a step of imagination; a second one comes too late to change anything")
+    backbone: str = option("transformer", "what reads tokens: transformer, flat (frames are read by a U-Net)")
     size: str = option("small", "name of a size: tiny, small, medium, base")
     action_code: str = option("two_hot", "form in which actions reach it: two_hot, one_hot, linear, vq")
 
@@ -106,12 +107,14 @@ def check_world_model(options: WorldModelOptions) -> None:
     """Refuse a world model that cannot be built.
 
     Raises:
-        ConfigError: If there is no such size or action code, or it would see no past or take no step.
+        ConfigError: If there is no such backbone, size or action code, or it would see no past or take no step.
     """
     from worldrl.diffusion.actions import ACTION_CODES
-    from worldrl.world_model.model import TOKEN_SIZES
+    from worldrl.world_model.model import BACKBONES, TOKEN_SIZES
 
     check_positive(history=options.history, steps=options.steps)
+    if options.backbone not in BACKBONES:
+        raise ConfigError(f"world_model.backbone must be one of {', '.join(BACKBONES)}, got '{options.backbone}'.")
     if options.size not in TOKEN_SIZES:
         raise ConfigError(f"world_model.size must be one of {', '.join(TOKEN_SIZES)}, got '{options.size}'.")
     if options.action_code not in ACTION_CODES:

@@ -79,28 +79,33 @@ def fit_success(
     return sum(tail) / max(1, len(tail))
 
 
-def calibrate(
-    model: DiffusionWorldModel, tokens: Tokens, *, false_successes: float = 0.05, halted: float = 0.05, seed: int = 0
-) -> None:
-    """Set the thresholds on episodes of the policy that the model did not learn from.
+RANGE = (0.3, 0.97)
+"""Between which probabilities the border of success may lie (our choice)."""
 
-    The success threshold is the lowest in [0.5, 0.7] at which at most ``false_successes`` of the failed episodes have
-    an imagined next observation that counts as a success, and so for the audit. The thresholds of disagreement and of
-    departure are each crossed somewhere by ``halted`` of the episodes: a quantile of steps would stop two in three.
+
+def calibrate(
+    model: DiffusionWorldModel, held: Tokens, *, replayed: Tokens, halted: float = 0.05, seed: int = 0
+) -> None:
+    """Set the thresholds on episodes of the policy.
+
+    Fed the actions of ``replayed``, imagination is to find as many successes as were recorded: with the threshold of
+    success (and of its audit) there, it calls as many failures successes as it misses. A border that is right for
+    recorded observations is crossed too often: imagined ones wander, and once across counts (our choice). Thresholds of
+    disagreement and of departure are each crossed somewhere by ``halted`` of the episodes: a quantile of steps would
+    stop two in three.
 
     Args:
         model: Changed in place.
-        tokens: Held-out episodes.
-        false_successes: Share of failed *episodes* with an imagined success that is allowed.
+        held: Episodes that the model did not learn from.
+        replayed: Episodes whose outcome it should find; those that it learnt from may be among them, as they are few.
         halted: Share of episodes that may be halted by each.
         seed: Of the noise.
     """
     rng = torch.Generator().manual_seed(seed + 2)
     model.halt_threshold = model.support_threshold = 1.0
-    highest: list[Tensor] = []
     apart, away = [], []
-    for i in range(len(tokens)):
-        one = tokens.subset([i])
+    for i in range(len(held)):
+        one = held.subset([i])
         sampler = SegmentSampler(one.obs, one.acts, one.success, history=model.history, seed=0)
         batch = next(sampler.epoch(len(sampler)))
         noise = torch.randn(batch.obs[:, -1].shape, generator=rng)
@@ -108,15 +113,30 @@ def calibrate(
         out = model.imagine(batch.obs[:, :-1], batch.acts, noise=noise, choice=choice)
         apart.append(out.disagreement.max())
         away.append(model.support(out.obs).max())
-        if not batch.success.any():
-            with torch.no_grad():
-                highest.append(torch.stack([out.success.max(), model.audit(out.obs).sigmoid().max()]))
     several = apart and model.members > 1  # one member never disagrees with itself
     model.halt_threshold = float(torch.stack(apart).quantile(1 - halted)) if several else float("inf")
     model.support_threshold = float(torch.stack(away).quantile(1 - halted)) if away else float("inf")
-    if highest:
-        allowed = torch.stack(highest).quantile(1 - false_successes, dim=0).clamp(0.5, 0.7)
-        model.success_threshold, model.audit_threshold = (float(x) for x in allowed)
+    failed = sum(not success.any() for success in replayed.success) / max(1, len(replayed))
+    if 0.0 < failed < 1.0:
+        borders = _highest(model, replayed, rng).quantile(failed, dim=0).clamp(*RANGE)
+        model.success_threshold, model.audit_threshold = (float(x) for x in borders)
+
+
+@torch.no_grad()
+def _highest(model: DiffusionWorldModel, tokens: Tokens, rng: torch.Generator) -> Tensor:
+    """Return the highest probability of success, and by the audit ``(m, 2)``, as the episodes' actions are replayed."""
+    starts = SegmentSampler(tokens.obs, tokens.acts, tokens.success, history=model.history, seed=0).starts()
+    past, acts, highest = starts.obs, starts.acts, torch.zeros(len(tokens), 2)
+    lengths = torch.tensor([len(act) for act in tokens.acts])
+    for step in range(int(lengths.max())):
+        act = torch.stack([torch.as_tensor(act[min(step, len(act) - 1)]) for act in tokens.acts])
+        acts = torch.cat([acts, act[:, None]], dim=1)
+        noise, choice = torch.randn(past[:, -1].shape, generator=rng), torch.rand(len(past), generator=rng)
+        out = model.imagine(past, acts, noise=noise, choice=choice)
+        found = torch.stack([out.success, model.audit(out.obs).sigmoid()], dim=1)
+        highest = torch.where((step < lengths)[:, None], highest.maximum(found), highest)
+        past, acts = torch.cat([past[:, 1:], out.obs[:, None]], dim=1), acts[:, 1:]
+    return highest
 
 
 def _imagine(model: DiffusionWorldModel, batch: Batch, rng: torch.Generator) -> Tensor:

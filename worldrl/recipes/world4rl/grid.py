@@ -22,6 +22,9 @@ PUBLISHED: dict[str, Any] = {
 The learning rate is not published; it is that of ours.
 """
 
+PUBLISHED_FIT: dict[str, Any] = {"world_model": {"action_code": "two_hot"}, "push": 0.0, "blur": 0.0}
+"""How ``fit`` makes the published world model: two-hot actions, and pasts as they were recorded."""
+
 METHODS: dict[int, tuple[str, ...]] = {
     1: ("bc", "filtered_bc", "world4rl", "ours"),
     2: ("td3_bc", "iql", "diffusion_policy"),
@@ -65,10 +68,12 @@ ABLATIONS: dict[str, Ablation] = {
     "pace": Ablation(refine={"trust": {"pace": 0.25}}),
     "from_bc": Ablation(start="bc"),
     "no_sigma_cap": Ablation(refine={"sigma_cap": None}),
+    "transformer": Ablation(fit={"world_model": {"backbone": "transformer"}}),
+    "two_hot": Ablation(fit={"world_model": {"action_code": "two_hot"}}),
     "one_hot": Ablation(fit={"world_model": {"action_code": "one_hot"}}),
-    "linear": Ablation(fit={"world_model": {"action_code": "linear"}}),
     "vq": Ablation(fit={"world_model": {"action_code": "vq"}}),
     "no_push": Ablation(fit={"push": 0.0}),
+    "short_push": Ablation(fit={"reach": 1}),
     "no_blur": Ablation(fit={"blur": 0.0}),
     "no_random": Ablation(without=("random",)),
     "no_policy_rollouts": Ablation(without=("policy", "drifting")),
@@ -134,6 +139,11 @@ def worlds_name(cell: Cell) -> str:
     """Return the folder of the worlds of a seed that a cell lives in."""
     own = "shared" if cell.method in SHARED else cell.task
     return f"worlds/{own}-{cell.ablation}" if ABLATIONS[cell.ablation].refits else f"worlds/{own}"
+
+
+def fit_options(cell: Cell) -> dict[str, Any]:
+    """Return the options of ``fit`` by which the world of a cell differs from that of ours."""
+    return PUBLISHED_FIT if cell.method in SHARED else ABLATIONS[cell.ablation].fit
 
 
 def worlds_tasks(cell: Cell, tasks: Sequence[str]) -> list[str]:

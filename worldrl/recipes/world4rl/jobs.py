@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from worldrl.recipes.world4rl.grid import ABLATIONS, Cell, settings_of, start_of, worlds_name, worlds_tasks
+from worldrl.recipes.world4rl.grid import ABLATIONS, Cell, fit_options, settings_of, start_of, worlds_name, worlds_tasks
 
 Options = dict[str, Any]
 
@@ -74,7 +74,7 @@ def _world(root: Path, cell: Cell, settings: Options) -> Job:
     change = ABLATIONS[cell.ablation]
     tasks, home = worlds_tasks(cell, settings["tasks"]), root / f"seed-{cell.seed}"
     options = {name: settings[name] for name in (*DATA, *WORLD)}
-    options |= {"seed": cell.seed, "tasks": tasks, "fit": change.fit, "without": list(change.without)}
+    options |= {"seed": cell.seed, "tasks": tasks, "fit": fit_options(cell), "without": list(change.without)}
     after, threads = tuple(home / "data" / task for task in tasks), 1 if len(tasks) == 1 else 0
     return Job("world", home / worlds_name(cell), options, SECONDS["world"] * len(tasks), threads=threads, after=after)
 
@@ -102,6 +102,9 @@ WORLD = (
     "own_batch_size",
     "success_steps",
     "success_price",
+    "push",
+    "reach",
+    "blur",
 )
 CELL = ("imagined_steps",)
 """Which options concern which kind of job, beside those of the kinds before."""

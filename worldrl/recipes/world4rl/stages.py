@@ -89,7 +89,7 @@ def world(folder: Path, options: Options) -> Options:
         for name in ("episodes", "observation"):
             (folder / name).mkdir(exist_ok=True)
             (folder / name / task).symlink_to(Path("../../../data") / task / name)
-    change = dict(options["fit"])
+    change = {name: options[name] for name in ("push", "reach", "blur")} | options["fit"]
     shape = options["world_model"] | change.pop("world_model", {})
     fit.run(
         fit.Config(
