@@ -1,15 +1,16 @@
 """The grid of an experiment: what is run, in which order, what is repeated, and what is told of failures."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from worldrl.recipes.world4rl import report, signs
+from worldrl.recipes.world4rl import records, report, signs
 from worldrl.recipes.world4rl.grid import ABLATIONS, OURS, Cell, cells, refine_options, start_of
-from worldrl.recipes.world4rl.jobs import Job, plan
+from worldrl.recipes.world4rl.jobs import Job, left, plan
 from worldrl.recipes.world4rl.runner import Limits, failure, run_jobs
 
 SETTINGS: dict[str, Any] = dict.fromkeys(
@@ -182,3 +183,23 @@ def test_an_ablation_changes_one_thing_and_leaves_the_rest() -> None:
     assert part == whole | {"trust": whole["trust"] | {"tighten": 1.0}}
     assert start_of(Cell(0, "door-lock", "ours")) == "door-lock-0-filtered_bc"
     assert start_of(Cell(0, "door-lock", "ours", "from_bc")) == "door-lock-0-bc"
+
+
+def test_a_recorded_cell_is_not_run_again_but_what_another_builds_on_is(tmp_path: Path) -> None:
+    root, results = tmp_path / "runs", tmp_path / "results"
+    jobs = plan(root, list(cells(tasks=["soccer"], seeds=[0], tier=1)), SETTINGS | {"tasks": ["soccer"]})
+    ended = [job for job in jobs if job.folder.name in ("soccer-0-bc", "soccer-0-filtered_bc", "soccer-0-ours")]
+    for job in ended:
+        job.folder.mkdir(parents=True)
+        (job.folder / "done.json").write_text(json.dumps({"options": job.options, "seconds": 5.0}))
+    records.keep(root, results, [job.folder.name for job in jobs])
+    assert [job.folder.name for job in ended if job.is_whole()] == [job.folder.name for job in ended]
+    shutil.rmtree(root)
+    records.restore(root, results)
+    assert all(job.is_done() and not job.is_whole() for job in ended)
+    ahead = [job.folder.name for job in left(jobs)]
+    assert ahead[-1] == "soccer-0-world4rl" and "soccer-0-ours" not in ahead and "soccer-0-filtered_bc" not in ahead
+    assert "soccer-0-bc" in ahead and ahead[0] == "soccer"  # what the missing cell needs, down to the data
+    wanted = list(cells(tasks=["soccer"], seeds=[0], tier=1))
+    other = plan(root, wanted, SETTINGS | {"tasks": ["soccer"], "imagined_steps": 2})
+    assert "soccer-0-ours" in [job.folder.name for job in left(other)]

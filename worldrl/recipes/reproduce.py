@@ -93,25 +93,27 @@ class Config:
 
 def run(config: Config) -> str:
     """Run what is not done yet, then write tables, plots and JSON of all that is."""
-    from worldrl.recipes.world4rl import report
-    from worldrl.recipes.world4rl.jobs import plan
+    from worldrl.recipes.world4rl import records, report
+    from worldrl.recipes.world4rl.jobs import left, plan
     from worldrl.recipes.world4rl.runner import Limits, run_jobs
 
     _check_metaworld()
     wanted = list(cells(tasks=config.tasks, seeds=config.seeds, tier=config.tier))
     settings = {name: value for name, value in asdict(config).items() if name not in LOCAL}
-    jobs = plan(Path(config.out), wanted, settings)
-    left = [job for job in jobs if not job.is_done()]
+    out, results = Path(config.out), Path(config.results)
+    records.restore(out, results)
+    jobs = plan(out, wanted, settings)
+    ahead = left(jobs)
     workers = config.workers or len(os.sched_getaffinity(0))
-    hours = sum(job.seconds for job in left) / (workers * 3600.0)
-    finished = len(jobs) - len(left)
-    say(f"{finished} of {len(jobs)} jobs are done; the rest takes about {hours:.1f} h with {workers} workers")
+    hours = sum(job.seconds for job in ahead) / (workers * 3600.0)
+    say(f"{len(ahead)} of {len(jobs)} jobs are to be run; that takes about {hours:.1f} h with {workers} workers")
     failed = []
     if not config.dry:
         limits = Limits(workers, 60.0 * config.job_minutes, 60.0 * config.minutes or float("inf"))
-        failed = run_jobs(jobs, limits, say)
+        failed = run_jobs(ahead, limits, say)
     command = f"worldrl reproduce {config.experiment} tier={config.tier}"
-    text = report.write(Path(config.out), wanted, Path(config.results), made_by=command)
+    records.keep(out, results, [cell.name for cell in wanted])
+    text = report.write(out, wanted, results, made_by=command)
     if failed:
         text += (
             f"\n{len(failed)} jobs failed; their folders hold log.txt and failed.json, and a new run tries them again."

@@ -6,6 +6,7 @@
 import json
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,10 @@ class Job:
         file = self.folder / "done.json"
         return file.exists() and json.loads(file.read_text())["options"] == json.loads(json.dumps(self.options))
 
+    def is_whole(self) -> bool:
+        """Return whether it is done and what it made is there, not only the record of it."""
+        return self.is_done() and not json.loads((self.folder / "done.json").read_text()).get("restored", False)
+
     def is_ready(self) -> bool:
         """Return whether all that it needs is there."""
         return all((folder / "done.json").exists() for folder in self.after)
@@ -58,6 +63,23 @@ def plan(root: Path, cells: list[Cell], settings: Options) -> list[Job]:
         for job in (*_data(root, cell.seed, settings), _world(root, cell, settings), _cell(root, cell, settings)):
             jobs.setdefault(job.folder, job)
     return list(jobs.values())
+
+
+def left(jobs: Sequence[Job]) -> list[Job]:
+    """Return the jobs to be run: the cells that are not done, and what of that which they need is not there."""
+    places, wanted = {job.folder: job for job in jobs}, set[Path]()
+
+    def want(job: Job) -> None:
+        if job.folder not in wanted:
+            wanted.add(job.folder)
+            for needed in (places[folder] for folder in job.after):
+                if not needed.is_whole():
+                    want(needed)
+
+    for job in jobs:
+        if job.kind == "cell" and not job.is_done():
+            want(job)
+    return [job for job in jobs if job.folder in wanted]
 
 
 def _data(root: Path, seed: int, settings: Options) -> list[Job]:

@@ -65,7 +65,7 @@ def run_jobs(jobs: Sequence[Job], limits: Limits, tell: Callable[[str], None]) -
         tell: Called with one line for each job that ends.
     """
     began, running, failed = time.monotonic(), list[_Running](), list[Job]()
-    waiting = [job for job in jobs if not job.is_done()]
+    waiting = [job for job in jobs if not job.is_whole()]
     try:
         while waiting or running:
             late = time.monotonic() - began > limits.total_s

@@ -1,0 +1,42 @@
+"""What finished cells found, kept with the results: the grid goes on from there where its run folders are gone."""
+
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from worldrl import checkpoint
+
+FOLDER = "world4rl"
+"""Where in the folder of results the records lie."""
+
+
+def restore(root: Path, results: Path) -> None:
+    """Give every recorded cell that has no run folder one that tells what it found, without its policy.
+
+    Args:
+        root: Run folder of the grid.
+        results: Folder of the results.
+    """
+    for file in sorted((results / FOLDER).glob("*.json")):
+        folder = root / "cells" / file.stem
+        if folder.exists():
+            continue
+        folder.mkdir(parents=True)
+        checkpoint.write_json(folder / "job.json", {"kind": "cell"})
+        checkpoint.write_json(folder / "done.json", json.loads(file.read_text()) | {"restored": True})
+
+
+def keep(root: Path, results: Path, names: Iterable[str]) -> None:
+    """Record what finished cells found, beside what earlier runs recorded.
+
+    Args:
+        root: Run folder of the grid.
+        results: Folder of the results; made if it is not there.
+        names: Of the cells.
+    """
+    (results / FOLDER).mkdir(parents=True, exist_ok=True)
+    for name in names:
+        file = root / "cells" / name / "done.json"
+        if file.exists() and not json.loads(file.read_text()).get("restored"):
+            shutil.copyfile(file, results / FOLDER / f"{name}.json")
