@@ -9,7 +9,7 @@ TASKS = ("coffee-pull", "soccer", "hammer", "door-lock", "lever-pull", "handle-p
 
 OWN: dict[str, Any] = {"own": 0.33, "steps": 2500}
 """How ``clone`` takes the cloned policy's own recorded successes too (filtered behaviour cloning)."""
-OURS: dict[str, Any] = {"lr": 3e-4, "anchor": 0.05, "trust": {"radius": 0.25, "discern": 0.2}}
+OURS: dict[str, Any] = {"lr": 3e-4, "anchor": 0.05, "trust": {"radius": 0.5, "discern": 0.2}}
 """How ``refine`` becomes ours: small steps, and no further than where the world has been seen to be right."""
 PUBLISHED: dict[str, Any] = {
     "lr": 3e-4,
