@@ -1,8 +1,8 @@
 """The flat backbone: one perceptron an ensemble member over all tokens at once.
 
-Where episodes are few it predicts contact better than the transformer, and in a third of its time: of the handle of
-handle-pull, 22 held-out episodes, it leaves 0.10 of the error of no change after 15 open-loop steps, the transformer
-0.30.
+A step of its fit costs 40 % of the transformer's, and where episodes are few it predicts contact better. Of the handle
+of handle-pull, 22 held-out episodes, 4,000 steps (56 s on one core) leave 0.10 of the error of no change after 15
+open-loop steps; the transformer, 1,500 steps (51 s) and noise levels that start lower, left 0.30 (our choice).
 """
 
 import torch
