@@ -1,7 +1,6 @@
 """What finished cells found, kept with the results: the grid goes on from there where its run folders are gone."""
 
 import json
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -39,4 +38,5 @@ def keep(root: Path, results: Path, names: Iterable[str]) -> None:
     for name in names:
         file = root / "cells" / name / "done.json"
         if file.exists() and not json.loads(file.read_text()).get("restored"):
-            shutil.copyfile(file, results / FOLDER / f"{name}.json")
+            text = file.read_text().replace(f"{root}/", "")  # where it was run is nobody's business
+            (results / FOLDER / f"{name}.json").write_text(text)
