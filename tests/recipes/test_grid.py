@@ -127,7 +127,7 @@ def cell(task: str, method: str, outcomes: list[int], **more: Any) -> dict[str, 
 
 
 def put(root: Path, figures: dict[str, Any]) -> None:
-    folder = root / "cells" / Cell(figures["seed"], figures["task"], figures["method"]).name
+    folder = root / "cells" / Cell(figures["seed"], figures["task"], figures["method"], figures["ablation"]).name
     folder.mkdir(parents=True)
     done = {"cell": figures, "seconds": 5.0, "ranking": [], "refinement": None}
     (folder / "done.json").write_text(json.dumps(done))
@@ -149,6 +149,20 @@ def test_the_report_tells_what_there_is_what_is_missing_and_what_failed(tmp_path
     assert "failed: it broke" in text and "+30 [" in text and "masks: simulator" in text
     assert "3 of 4 cells are done" in text and "`worldrl reproduce`" in text
     assert "0 are worse" in text and "up to 95 %" in text
+
+
+def test_an_ablation_is_held_against_ours_as_it_is(tmp_path: Path) -> None:
+    wanted = [Cell(0, "door-lock", method) for method in ("bc", "filtered_bc", "ours")]
+    wanted.append(Cell(0, "door-lock", "ours", "keep_last"))
+    for one, wins in zip(wanted, (60, 70, 80, 50), strict=True):
+        put(tmp_path, cell("door-lock", one.method, [1] * wins + [0] * (100 - wins), ablation=one.ablation))
+    text = report.write(tmp_path, wanted, tmp_path / "results", made_by="worldrl reproduce")
+    whole, ablated = (
+        next(line for line in text.splitlines() if line.startswith(f"| ours | {name} | 1 |")).split(" | ")
+        for name in ("none", "keep_last")
+    )
+    assert whole[6] == "-" and ablated[6].startswith("-30.0 [")
+    assert whole[4].startswith("+20.0 [") and ablated[4].startswith("-10.0 [")
 
 
 def test_a_cell_is_flagged_when_it_is_worse_beyond_doubt() -> None:

@@ -112,8 +112,10 @@ def run(config: Config) -> str:
         limits = Limits(workers, 60.0 * config.job_minutes, 60.0 * config.minutes or float("inf"))
         failed = run_jobs(ahead, limits, say)
     command = f"worldrl reproduce {config.experiment} tier={config.tier}"
-    records.keep(out, results, [cell.name for cell in wanted])
-    text = report.write(out, wanted, results, made_by=command)
+    told = [cell for cell in cells(tasks=config.tasks, seeds=config.seeds, tier=max(METHODS)) if cell in wanted
+            or (out / "cells" / cell.name / "done.json").exists()]  # fmt: skip
+    records.keep(out, results, [cell.name for cell in told])
+    text = report.write(out, told, results, made_by=command)
     if failed:
         text += (
             f"\n{len(failed)} jobs failed; their folders hold log.txt and failed.json, and a new run tries them again."
