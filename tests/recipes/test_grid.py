@@ -126,10 +126,10 @@ def cell(task: str, method: str, outcomes: list[int], **more: Any) -> dict[str, 
     } | more  # fmt: skip
 
 
-def put(root: Path, figures: dict[str, Any]) -> None:
+def put(root: Path, figures: dict[str, Any], refinement: dict[str, Any] | None = None) -> None:
     folder = root / "cells" / Cell(figures["seed"], figures["task"], figures["method"], figures["ablation"]).name
     folder.mkdir(parents=True)
-    done = {"cell": figures, "seconds": 5.0, "ranking": [], "refinement": None}
+    done = {"cell": figures, "seconds": 5.0, "ranking": [], "refinement": refinement}
     (folder / "done.json").write_text(json.dumps(done))
     (folder / "job.json").write_text(json.dumps({"kind": "cell"}))
 
@@ -163,6 +163,18 @@ def test_an_ablation_is_held_against_ours_as_it_is(tmp_path: Path) -> None:
     )
     assert whole[6] == "-" and ablated[6].startswith("-30.0 [")
     assert whole[4].startswith("+20.0 [") and ablated[4].startswith("-10.0 [")
+
+
+def test_policies_that_a_switch_which_never_acted_made_again_count_once(tmp_path: Path) -> None:
+    wanted = [Cell(0, "door-lock", method) for method in ("bc", "filtered_bc")]
+    wanted += [Cell(0, "door-lock", "ours", name) for name in ("none", "no_radius", "no_anchor")]
+    for one, divergence in zip(wanted, (None, None, 0.2, 0.2, 0.9), strict=True):
+        way = [{"steps": 0, "success": 0.5, "length": 9.0, "divergence": divergence, "halted": 0.0, "agreed": 1.0}]
+        made = {"candidates": way, "checkpoints": [], "pace": 9.0} if divergence else None
+        put(tmp_path, cell("door-lock", one.method, [1, 0], ablation=one.ablation), made)
+    text = report.write(tmp_path, wanted, tmp_path / "results", made_by="worldrl reproduce")
+    ranked = text.partition("rank policies")[2]
+    assert "| door-lock | 4 |" in ranked and "5 of 5 cells are done" in text
 
 
 def test_a_cell_is_flagged_when_it_is_worse_beyond_doubt() -> None:

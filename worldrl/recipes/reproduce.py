@@ -112,8 +112,9 @@ def run(config: Config) -> str:
         limits = Limits(workers, 60.0 * config.job_minutes, 60.0 * config.minutes or float("inf"))
         failed = run_jobs(ahead, limits, say)
     command = f"worldrl reproduce {config.experiment} tier={config.tier}"
-    told = [cell for cell in cells(tasks=config.tasks, seeds=config.seeds, tier=max(METHODS)) if cell in wanted
-            or (out / "cells" / cell.name / "done.json").exists()]  # fmt: skip
+    every = list(cells(tasks=config.tasks, seeds=config.seeds, tier=max(METHODS)))
+    done = {job.folder.name for job in plan(out, every, settings) if job.is_done()}
+    told = [cell for cell in every if cell in wanted or cell.name in done]
     records.keep(out, results, [cell.name for cell in told])
     text = report.write(out, told, results, made_by=command)
     if failed:

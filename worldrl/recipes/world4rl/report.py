@@ -33,15 +33,16 @@ def write(root: Path, cells: Sequence[Cell], results: Path, *, made_by: str) -> 
         json.dumps({"cells": [_told(figures) for figures in finished], "missing": _missing(root, done)}, indent=1)
         + "\n"
     )
-    parts = [_cells_table(finished), _summary(finished), _promise(finished), _ranking(root, finished)]
-    parts += [_signs(root, finished), _times(root)]
+    distinct = _distinct(root, finished)
+    parts = [_cells_table(finished), _summary(finished), _promise(finished), _ranking(root, distinct)]
+    parts += [_signs(root, distinct), _times(root)]
     made = f"{len(finished)} of {len(cells)} cells are done. Made by `{made_by}`, which goes on where it was stopped."
     text = "\n\n".join(part for part in [*parts, _missing_table(root, done), made] if part)
     (results / "world4rl.md").write_text(text + "\n")
-    points = [(one["imagined"], one["real"], one["method"]) for one in _policies(root, finished)]
+    points = [(one["imagined"], one["real"], one["method"]) for one in _policies(root, distinct)]
     if points:
         (results / "world4rl-imagined-real.svg").write_text(scatter(points, "imagined success", "real success"))
-    lines = _refinements(root, finished)
+    lines = _refinements(root, _plain(finished))
     if lines:
         (results / "world4rl-refinement.svg").write_text(curves(lines, "imagined steps", "imagined success"))
     return text
@@ -120,7 +121,7 @@ def _summary(finished: Sequence[Figures]) -> str:
         false = sum(one["false_successes"] for one in mine) / max(1, trials)
         rows.append([
             method, ablation, len(mine), _points(mean),
-            *(_gain_over(mine, finished, start) for start in ("bc", "filtered_bc", "ours")),
+            *("-" if (method, ablation) == (start, "none") else _gain_over(mine, finished, start) for start in STARTS),
             f"{_points(middle.mean)} [{_points(middle.interval.low)}, {_points(middle.interval.high)}]",
             f"{better.mean:.2f} [{better.interval.low:.2f}, {better.interval.high:.2f}]",
             f"{_points(false)} % of {trials}",
@@ -131,6 +132,15 @@ def _summary(finished: Sequence[Figures]) -> str:
     return "## Over tasks and seeds\n\n" + table(header, rows) if rows else ""
 
 
+STARTS = ("bc", "filtered_bc", "ours")
+"""Methods that every other is held against."""
+
+
+def _plain(finished: Sequence[Figures]) -> list[Figures]:
+    """Return the cells in which nothing is ablated."""
+    return [one for one in finished if one["ablation"] == "none"]
+
+
 def _gain_over(mine: Sequence[Figures], finished: Sequence[Figures], start: str) -> str:
     """Return the gain over another method as it is, on the same tasks and seeds.
 
@@ -138,11 +148,9 @@ def _gain_over(mine: Sequence[Figures], finished: Sequence[Figures], start: str)
     """
     from worldrl.evaluation.intervals import paired_over_seeds
 
-    as_it_is = (start, "none")
-    bases = {
-        (one["task"], one["seed"]): one["outcomes"] for one in finished if (one["method"], one["ablation"]) == as_it_is
-    }
-    places = [(one, (one["task"], one["seed"])) for one in mine if (one["method"], one["ablation"]) != as_it_is]
+    plain = _plain(finished)
+    bases = {(one["task"], one["seed"]): one["outcomes"] for one in plain if one["method"] == start}
+    places = [(one, (one["task"], one["seed"])) for one in mine]
     pairs = [
         (one["outcomes"], bases[at]) for one, at in places if at in bases and len(bases[at]) == len(one["outcomes"])
     ]
@@ -159,7 +167,7 @@ def _by_task(cells: Sequence[Figures], name: str) -> list[list[float]]:
 
 def _promise(finished: Sequence[Figures]) -> str:
     """Say in how many cells the kept policy is worse than cloning, and what so many cells allow."""
-    mine = [one for one in finished if one["method"] == "ours" and one["ablation"] == "none"]
+    mine = [one for one in _plain(finished) if one["method"] == "ours"]
     if not mine:
         return ""
     flagged = [one for one in mine if is_worse(one, finished)]
@@ -213,15 +221,38 @@ def _gain_text(one: Figures, finished: Sequence[Figures]) -> str:
     return f"{100 * gain.mean:+.0f} [{100 * gain.interval.low:+.0f}, {100 * gain.interval.high:+.0f}]"
 
 
+def _cell(one: Figures) -> Cell:
+    return Cell(one["seed"], one["task"], one["method"], one["ablation"])
+
+
+def _done(root: Path, one: Figures) -> Figures:
+    """Return all that a finished cell noted."""
+    done: Figures = json.loads((root / "cells" / _cell(one).name / "done.json").read_text())
+    return done
+
+
+def _distinct(root: Path, finished: Sequence[Figures]) -> list[Figures]:
+    """Leave out refinements that went as an earlier one: a switch that never acts makes the same policies again."""
+    kept, seen = [], set()
+    for one in finished:
+        made = _done(root, one).get("refinement")
+        if made:
+            way = tuple((c["steps"], c["success"], c["divergence"]) for c in made["candidates"])
+            course = (one["task"], one["seed"], way)
+            if course in seen:
+                continue
+            seen.add(course)
+        kept.append(one)
+    return kept
+
+
 def _policies(root: Path, finished: Sequence[Figures]) -> list[Figures]:
     """Return imagined and real success of every policy that was measured: the cells' own and those on the way."""
     found = []
     for one in finished:
         about = {"task": one["task"], "method": one["method"]}
         found.append(about | {"imagined": one["imagined_success"], "real": one["real_success"]})
-        cell = Cell(one["seed"], one["task"], one["method"], one["ablation"])
-        done = json.loads((root / "cells" / cell.name / "done.json").read_text())
-        found.extend(about | pair for pair in done["ranking"])
+        found.extend(about | pair for pair in _done(root, one)["ranking"])
     return found
 
 
@@ -252,7 +283,7 @@ def _signs(root: Path, finished: Sequence[Figures]) -> str:
     """Say which sign in imagination goes with a fall of real success."""
     found = []
     for one in finished:
-        cell = Cell(one["seed"], one["task"], one["method"], one["ablation"])
+        cell = _cell(one)
         before = start_of(cell)
         if before is not None:
             start = json.loads((root / "cells" / before / "done.json").read_text())["cell"]["real_success"]
@@ -268,10 +299,9 @@ def _refinements(root: Path, finished: Sequence[Figures]) -> dict[str, list[tupl
     """Return imagined success along each refinement."""
     lines = {}
     for one in finished:
-        cell = Cell(one["seed"], one["task"], one["method"], one["ablation"])
-        made = json.loads((root / "cells" / cell.name / "done.json").read_text()).get("refinement")
+        made = _done(root, one).get("refinement")
         if made and one["method"] == "ours":
-            lines[cell.name] = [(c["steps"], c["success"]) for c in made["candidates"]]
+            lines[_cell(one).name] = [(c["steps"], c["success"]) for c in made["candidates"]]
     return lines
 
 
