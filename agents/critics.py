@@ -1,11 +1,9 @@
 """Critics: networks that say what an observation, or an action in it, is worth."""
 
-import numpy as np
 import torch
-from gymnasium import spaces
 from torch import Tensor, nn
 
-from worldrl.agents.extractors import TokenExtractor, extractor_class
+from worldrl.agents.extractors import TokenExtractor, make_extractor
 
 
 class Critic(nn.Module):
@@ -19,7 +17,7 @@ class Critic(nn.Module):
 
     def __init__(self, obs_shape: tuple[int, ...], act_dim: int = 0, width: int = 128) -> None:
         super().__init__()
-        self.extractor = extractor_class(obs_shape)(spaces.Box(-np.inf, np.inf, obs_shape, np.float32))
+        self.extractor = make_extractor(obs_shape)
         if isinstance(self.extractor, TokenExtractor):
             self.extractor.gated.gate.requires_grad_(False)  # a critic sees every layout there is, and may look at all
         self.head = nn.Sequential(

@@ -10,12 +10,11 @@ import torch
 from diffusers import DDIMScheduler
 from diffusers.models.embeddings import Timesteps
 from einops import rearrange
-from gymnasium import spaces
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss, silu
 
 from worldrl import checkpoint
-from worldrl.agents.extractors import TokenExtractor, extractor_class
+from worldrl.agents.extractors import TokenExtractor, make_extractor
 from worldrl.agents.policy import Origin
 from worldrl.errors import ConfigError
 from worldrl.objects.gated import GatedTokens
@@ -54,6 +53,7 @@ class DiffusionPolicy(nn.Module):
         sample_steps: Network evaluations a plan.
         width: Of the network.
         depth: Residual blocks of the network.
+        proprio: How many numbers of proprioception it is shown, the first ones; 0 for all, and for frames.
 
     Raises:
         ConfigError: If a number is less than one, more are executed than planned, or more steps sampled than trained.
@@ -71,6 +71,7 @@ class DiffusionPolicy(nn.Module):
         sample_steps: int = 10,
         width: int = 256,
         depth: int = 3,
+        proprio: int = 0,
     ) -> None:
         if not 1 <= execute <= horizon or past < 1:
             raise ConfigError(f"execute must be in [1, horizon] and past 1 or more, got {execute}, {horizon}, {past}.")
@@ -79,7 +80,8 @@ class DiffusionPolicy(nn.Module):
         super().__init__()
         self.obs_shape, self.act_dim, self.horizon, self.execute, self.past = obs_shape, act_dim, horizon, execute, past
         self.noise_steps, self.sample_steps, self.width, self.depth = noise_steps, sample_steps, width, depth
-        self.extractor = extractor_class(obs_shape)(spaces.Box(-np.inf, np.inf, obs_shape, np.float32))
+        self.proprio = proprio
+        self.extractor = make_extractor(obs_shape, proprio=proprio)
         self.net = ChunkNet(horizon * act_dim, past * self.extractor.features_dim, width=width, depth=depth)
         self.scheduler = noise_scheduler(noise_steps, sample_steps)
 
@@ -166,7 +168,7 @@ class DiffusionPolicy(nn.Module):
         Raises:
             StorageError: If it cannot be written.
         """
-        names = ("act_dim", "horizon", "execute", "past", "noise_steps", "sample_steps", "width", "depth")
+        names = ("act_dim", "horizon", "execute", "past", "noise_steps", "sample_steps", "width", "depth", "proprio")
         config = {"class": type(self).__name__, "obs_shape": list(self.obs_shape), "origin": asdict(origin)}
         config |= {name: getattr(self, name) for name in names}
         checkpoint.save(path, kind="policy", config=config, tensors=self.state_dict())

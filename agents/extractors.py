@@ -1,9 +1,11 @@
 """How policies and critics read observations: tokens through gates, frames through convolutions."""
 
+import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
+from worldrl.errors import ConfigError
 from worldrl.objects.gated import GatedTokens
 
 
@@ -61,3 +63,26 @@ class FrameExtractor(BaseFeaturesExtractor):
 def extractor_class(obs_shape: tuple[int, ...]) -> type[TokenExtractor] | type[FrameExtractor]:
     """Return what reads tokens ``(k, d)`` or frames ``(c, h, w)``."""
     return TokenExtractor if len(obs_shape) == 2 else FrameExtractor
+
+
+def make_extractor(obs_shape: tuple[int, ...], *, proprio: int = 0) -> TokenExtractor | FrameExtractor:
+    """Make what reads tokens ``(k, d)``, of whose proprioception the first ``proprio`` numbers or all, or frames.
+
+    Raises:
+        ConfigError: If there are not that many numbers.
+    """
+    check_proprio(obs_shape, proprio)
+    space = spaces.Box(-np.inf, np.inf, obs_shape, np.float32)
+    return TokenExtractor(space, proprio=proprio) if len(obs_shape) == 2 else FrameExtractor(space)
+
+
+def check_proprio(obs_shape: tuple[int, ...], proprio: int) -> None:
+    """Refuse to show a number of proprioception that observations do not have.
+
+    Raises:
+        ConfigError: If there are not that many numbers.
+    """
+    if proprio and not (len(obs_shape) == 2 and 0 < proprio <= obs_shape[1]):
+        raise ConfigError(
+            f"proprio must be in [0, d] for tokens (k, d) and 0 for frames, got {proprio} of {tuple(obs_shape)}."
+        )

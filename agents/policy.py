@@ -14,7 +14,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor, nn
 
 from worldrl import checkpoint
-from worldrl.agents.extractors import TokenExtractor, extractor_class
+from worldrl.agents.extractors import TokenExtractor, check_proprio, extractor_class
 from worldrl.agents.noise import LastingNoise
 from worldrl.agents.observing import check_objects, observe
 from worldrl.errors import CheckpointError, ConfigError
@@ -84,11 +84,7 @@ class GaussianPolicy(ActorCriticPolicy):
     ) -> None:
         if not sigma > 0 or not (sigma_cap is None or sigma_cap > 0):
             raise ConfigError(f"sigma and sigma_cap must be positive, got {sigma} and {sigma_cap}.")
-        shape = observation_space.shape
-        if proprio and not (len(shape) == 2 and 0 < proprio <= shape[1]):
-            raise ConfigError(
-                f"proprio must be in [0, d] for tokens (k, d) and 0 for frames, got {proprio} of {shape}."
-            )
+        check_proprio(observation_space.shape, proprio)
         self.sigma, self.sigma_cap, self.proprio = sigma, sigma_cap, proprio
         settings: dict[str, Any] = {
             "net_arch": {"pi": [128], "vf": [128]},

@@ -54,6 +54,16 @@ def test_episodes_that_cannot_be_cut_are_refused(episodes: Any, message: str) ->
         Windows.of(*episodes, past=2, horizon=3)
 
 
+def test_it_plans_by_the_first_numbers_of_proprioception_alone() -> None:
+    policy, past, noise = make(proprio=2), torch.randn(3, 2, *SHAPE), torch.randn(3, 4, 1)
+    seen, hidden = past.clone(), past.clone()
+    seen[:, :, 0, 1] += 1  # the first token is proprioception
+    hidden[:, :, 0, 2] += 1
+    plan = policy.plan(past, noise)
+    assert torch.equal(policy.plan(hidden, noise), plan)
+    assert not torch.equal(policy.plan(seen, noise), plan)
+
+
 def test_two_ways_of_doing_it_stay_two() -> None:
     policy = make()
     ways = torch.where(torch.arange(64) % 2 == 0, 0.7, -0.7)[:, None]

@@ -30,7 +30,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     encode.run(encode.Config(episodes=episodes, out=observation, encoder=EncoderOptions(name="none")))
     for method in CLASSES:
         words = [f"episodes={episodes}", f"observation={observation}", f"out={out / method}", f"method={method}"]
-        assert cli.main(["offline", *words, "steps=3", "batch_size=8"]) == 0
+        assert cli.main(["offline", *words, "steps=3", "batch_size=8", "proprio=2"]) == 0
     return out
 
 
@@ -39,6 +39,7 @@ def test_each_method_leaves_a_policy_that_knows_what_it_was_made_from(run: Path,
     policy, origin = load_policy(run / method)
     assert type(policy).__name__ == name
     assert origin.pipeline == json.loads((run / "observation/config.json").read_text())["hash"]
+    assert policy.proprio == 2  # type: ignore[attr-defined]
     assert (origin.real_steps, origin.imagined_steps) == (Dataset(run / "episodes").num_steps, 0)
 
 

@@ -63,6 +63,7 @@ class Config:
     steps: int = option(10_000, "gradient steps")
     batch_size: int = option(256, "rows a step")
     lr: float = option(3e-4, "learning rate")
+    proprio: int = option(0, "how many numbers of proprioception the policy is shown, the first ones; 0 for all")
     diffusion_policy: DiffusionOptions = field(default_factory=DiffusionOptions)
     td3_bc: Td3BcOptions = field(default_factory=Td3BcOptions)
     iql: IqlOptions = field(default_factory=IqlOptions)
@@ -101,7 +102,8 @@ def learn_from_demonstrations(config: Config, dataset: Any, pipeline: Any) -> tu
     from worldrl.agents.diffusion_cloning import Windows, clone_chunks
     from worldrl.agents.diffusion_policy import DiffusionPolicy
 
-    policy = DiffusionPolicy(pipeline.shape, dataset[0].acts.shape[1], **asdict(config.diffusion_policy))
+    shape = {"proprio": config.proprio} | asdict(config.diffusion_policy)
+    policy = DiffusionPolicy(pipeline.shape, dataset[0].acts.shape[1], **shape)
     tokens = tokens_of(demonstrations(dataset, folder=config.episodes), pipeline)
     windows = Windows.of(tokens.obs, tokens.acts, past=policy.past, horizon=policy.horizon)
     with curve(config.method, config.tensorboard) as progress:
@@ -124,7 +126,7 @@ def learn_from_everything(config: Config, dataset: Any, pipeline: Any) -> tuple[
     from worldrl.agents.td3_bc import Td3Bc
     from worldrl.agents.transitions import Experience, learn
 
-    policy = make_policy(pipeline.shape, dataset[0].acts.shape[1])
+    policy = make_policy(pipeline.shape, dataset[0].acts.shape[1], proprio=config.proprio)
     common: dict[str, Any] = {"lr": config.lr, "seed": config.seed}
     learner: Td3Bc | Iql = (
         Td3Bc(policy, **asdict(config.td3_bc), **common)

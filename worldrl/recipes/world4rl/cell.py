@@ -125,7 +125,8 @@ def _refined(place: Place) -> Made:
 def _offline(place: Place) -> Made:
     """Learn from the recorded episodes alone."""
     out, episodes = place.folder / "policy", str(place.data / "episodes")
-    offline.run(offline.Config(episodes=episodes, out=str(out), method=place.cell.method, **place.told))
+    shown = {"proprio": int(place.options["proprio"]), **place.told}
+    offline.run(offline.Config(episodes=episodes, out=str(out), method=place.cell.method, **shown))
     return Made(out)
 
 
