@@ -1,9 +1,18 @@
 """Intervals agree with hand calculations and cover what they promise to."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
-from worldrl.evaluation.intervals import bootstrap_mean, paired_difference, paired_over_seeds, t_quantile, wilson
+from worldrl.evaluation.intervals import (
+    bootstrap_mean,
+    paired_difference,
+    paired_over_seeds,
+    t_quantile,
+    upper_bound,
+    wilson,
+)
 
 
 @pytest.mark.parametrize(
@@ -31,9 +40,16 @@ def test_wilson_is_wider_where_more_confidence_is_asked() -> None:
         ((1, 2, 1.0), r"confidence must be in \(0, 1\), got 1.0"),
     ],
 )
-def test_wilson_refuses_impossible_counts(arguments: tuple[int, int], message: str) -> None:
+@pytest.mark.parametrize("figure", [wilson, upper_bound])
+def test_impossible_counts_are_refused(figure: Any, arguments: tuple[int, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        wilson(*arguments)
+        figure(*arguments)
+
+
+def test_none_of_eighteen_still_allows_fifteen_per_cent() -> None:
+    assert upper_bound(0, 18) == pytest.approx(1 - 0.05 ** (1 / 18), abs=1e-6)
+    assert upper_bound(0, 18) == pytest.approx(0.153, abs=1e-3)
+    assert upper_bound(18, 18) == 1.0
 
 
 def test_the_bootstrap_of_a_mean_is_as_wide_as_the_normal_one() -> None:

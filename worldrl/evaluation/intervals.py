@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import comb, sqrt
 from statistics import NormalDist
 
 import numpy as np
@@ -58,10 +58,7 @@ def wilson(successes: int, trials: int, confidence: float = 0.95) -> Interval:
     Raises:
         ValueError: If there are no trials, ``successes`` are not among them, or ``confidence`` is not in (0, 1).
     """
-    if trials < 1:
-        raise ValueError(f"trials must be at least 1, got {trials}.")
-    if not 0 <= successes <= trials:
-        raise ValueError(f"successes must be in [0, {trials}], got {successes}.")
+    _check_counts(successes, trials)
     _check_confidence(confidence)
     z, p = NormalDist().inv_cdf((1 + confidence) / 2), successes / trials
     shrink = 1 + z**2 / trials
@@ -70,6 +67,24 @@ def wilson(successes: int, trials: int, confidence: float = 0.95) -> Interval:
     low = 0.0 if successes == 0 else middle - reach
     high = 1.0 if successes == trials else middle + reach
     return Interval(low, high)
+
+
+def upper_bound(successes: int, trials: int, confidence: float = 0.95) -> float:
+    """Return the highest rate that so few successes still allow, one-sided and exact.
+
+    Source: Clopper & Pearson 1934.
+
+    Raises:
+        ValueError: If there are no trials, ``successes`` are not among them, or ``confidence`` is not in (0, 1).
+    """
+    _check_counts(successes, trials)
+    _check_confidence(confidence)
+    low, high = successes / trials, 1.0
+    for _ in range(60):
+        rate = (low + high) / 2
+        as_few = sum(comb(trials, i) * rate**i * (1 - rate) ** (trials - i) for i in range(successes + 1))
+        low, high = (rate, high) if as_few > 1 - confidence else (low, rate)
+    return high
 
 
 def bootstrap_mean(values: npt.ArrayLike, *, seed: int, resamples: int = 10_000) -> Estimate:
@@ -192,6 +207,13 @@ def _check_values(name: str, values: npt.ArrayLike) -> Floats:
 def _check_resamples(resamples: int) -> None:
     if resamples < 1:
         raise ValueError(f"resamples must be at least 1, got {resamples}.")
+
+
+def _check_counts(successes: int, trials: int) -> None:
+    if trials < 1:
+        raise ValueError(f"trials must be at least 1, got {trials}.")
+    if not 0 <= successes <= trials:
+        raise ValueError(f"successes must be in [0, {trials}], got {successes}.")
 
 
 def _check_confidence(confidence: float) -> None:

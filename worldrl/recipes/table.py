@@ -1,6 +1,7 @@
-"""Rows of text as aligned columns."""
+"""Rows of text as aligned columns, or as a markdown table."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 
 def table(rows: Iterable[Sequence[str]], *, indent: str = "") -> str:
@@ -14,3 +15,9 @@ def table(rows: Iterable[Sequence[str]], *, indent: str = "") -> str:
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells)
     return "\n".join((indent + line).rstrip() for line in lines)
+
+
+def markdown(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Return a markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)

@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from worldrl.recipes.world4rl import signs
-from worldrl.recipes.world4rl.grid import Cell, start_of
+from worldrl.recipes.table import markdown
+from worldrl.recipes.world4rl import gains, ranking
+from worldrl.recipes.world4rl.grid import Cell
 from worldrl.recipes.world4rl.plots import curves, scatter
 from worldrl.recipes.world4rl.runner import failure
 
 Figures = dict[str, Any]
-WORSE, ALARM = -0.05, 0.0
-"""A cell is flagged whose mean loss against cloning is more than this, with an interval that lies below the second."""
+STARTS = ("bc", "filtered_bc", "ours")
+"""Methods that every other is held against."""
 
 
 def write(root: Path, cells: Sequence[Cell], results: Path, *, made_by: str) -> str:
@@ -33,16 +34,16 @@ def write(root: Path, cells: Sequence[Cell], results: Path, *, made_by: str) -> 
         json.dumps({"cells": [_told(figures) for figures in finished], "missing": _missing(root, done)}, indent=1)
         + "\n"
     )
-    distinct = _distinct(root, finished)
-    parts = [_cells_table(finished), _summary(finished), _promise(finished), _ranking(root, distinct)]
-    parts += [_signs(root, distinct), _times(root)]
+    distinct = ranking.distinct(root, finished)
+    parts = [_cells_table(finished), _summary(finished), gains.promise(finished), ranking.ranking(root, distinct)]
+    parts += [ranking.what_tells(root, distinct), _times(root)]
     made = f"{len(finished)} of {len(cells)} cells are done. Made by `{made_by}`, which goes on where it was stopped."
     text = "\n\n".join(part for part in [*parts, _missing_table(root, done), made] if part)
     (results / "world4rl.md").write_text(text + "\n")
-    points = [(one["imagined"], one["real"], one["method"]) for one in _policies(root, distinct)]
+    points = [(one["imagined"], one["real"], one["method"]) for one in ranking.policies(root, distinct)]
     if points:
         (results / "world4rl-imagined-real.svg").write_text(scatter(points, "imagined success", "real success"))
-    lines = _refinements(root, _plain(finished))
+    lines = ranking.refinements(root, gains.plain(finished))
     if lines:
         (results / "world4rl-refinement.svg").write_text(curves(lines, "imagined steps", "imagined success"))
     return text
@@ -81,13 +82,7 @@ def _missing_table(root: Path, done: Sequence[tuple[Cell, Figures | None]]) -> s
         last = f"failed: {' / '.join(one['failure']['log'])}"
         rows.append([one["task"], one["seed"], one["method"], one["ablation"], last.replace("|", "\\|")])
     rows += [[", ".join(tasks), *rest, "not run yet"] for rest, tasks in waiting.items()]
-    return "" if not rows else "## Not finished\n\n" + table(["task", "seed", "method", "ablation", "why"], rows)
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Return a markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+    return "" if not rows else "## Not finished\n\n" + markdown(["task", "seed", "method", "ablation", "why"], rows)
 
 
 def _cells_table(finished: Sequence[Figures]) -> str:
@@ -96,14 +91,15 @@ def _cells_table(finished: Sequence[Figures]) -> str:
     rows = []
     for one in finished:
         low, high = _wilson(one)
+        gain = gains.told(gains.gain_over("bc", [one], finished))
         rows.append([
             one["task"], one["seed"], one["method"], one["ablation"], f"masks: {one['masks']}",
             _points(one["expert_success"]), _points(one["bc_success"]),
-            f"{_points(one['real_success'])} [{_points(low)}, {_points(high)}]", _gain_text(one, finished),
+            f"{_points(one['real_success'])} [{_points(low)}, {_points(high)}]", gain,
             _points(one["imagined_success"]), f"{100 * (one['imagined_success'] - one['real_success']):+.0f}",
             f"{one['false_successes']} of {one['replays']}", f"{one['real_steps']:,}", f"{one['seconds']:.0f}",
         ])  # fmt: skip
-    return "# World4RL on Meta-World\n\n" + table(header, rows)
+    return "# World4RL on Meta-World\n\n" + markdown(header, rows)
 
 
 def _summary(finished: Sequence[Figures]) -> str:
@@ -121,7 +117,7 @@ def _summary(finished: Sequence[Figures]) -> str:
         false = sum(one["false_successes"] for one in mine) / max(1, trials)
         rows.append([
             method, ablation, len(mine), _points(mean),
-            *("-" if (method, ablation) == (start, "none") else _gain_over(mine, finished, start) for start in STARTS),
+            *(gains.told(gains.gain_over(start, mine, finished), 1) for start in STARTS),
             f"{_points(middle.mean)} [{_points(middle.interval.low)}, {_points(middle.interval.high)}]",
             f"{better.mean:.2f} [{better.interval.low:.2f}, {better.interval.high:.2f}]",
             f"{_points(false)} % of {trials}",
@@ -129,180 +125,12 @@ def _summary(finished: Sequence[Figures]) -> str:
     header = ["method", "ablation", "cells", "mean real success", "over bc (paired 95 %)",
               "over filtered_bc (paired 95 %)", "over ours as it is (paired 95 %)", "interquartile mean (95 %)",
               "probability of improvement (95 %)", "false successes"]  # fmt: skip
-    return "## Over tasks and seeds\n\n" + table(header, rows) if rows else ""
-
-
-STARTS = ("bc", "filtered_bc", "ours")
-"""Methods that every other is held against."""
-
-
-def _plain(finished: Sequence[Figures]) -> list[Figures]:
-    """Return the cells in which nothing is ablated."""
-    return [one for one in finished if one["ablation"] == "none"]
-
-
-def _gain_over(mine: Sequence[Figures], finished: Sequence[Figures], start: str) -> str:
-    """Return the gain over another method as it is, on the same tasks and seeds.
-
-    The bootstrap draws cells, then episodes.
-    """
-    from worldrl.evaluation.intervals import paired_over_seeds
-
-    plain = _plain(finished)
-    bases = {(one["task"], one["seed"]): one["outcomes"] for one in plain if one["method"] == start}
-    places = [(one, (one["task"], one["seed"])) for one in mine]
-    pairs = [
-        (one["outcomes"], bases[at]) for one, at in places if at in bases and len(bases[at]) == len(one["outcomes"])
-    ]
-    if not pairs:
-        return "-"
-    gain = paired_over_seeds([after for after, _ in pairs], [before for _, before in pairs], seed=0)
-    return f"{100 * gain.mean:+.1f} [{100 * gain.interval.low:+.1f}, {100 * gain.interval.high:+.1f}]"
+    return "## Over tasks and seeds\n\n" + markdown(header, rows) if rows else ""
 
 
 def _by_task(cells: Sequence[Figures], name: str) -> list[list[float]]:
     tasks = sorted({one["task"] for one in cells})
     return [[one[name] for one in cells if one["task"] == task] for task in tasks]
-
-
-def _promise(finished: Sequence[Figures]) -> str:
-    """Say in how many cells the kept policy is worse than cloning, and what so many cells allow."""
-    mine = [one for one in _plain(finished) if one["method"] == "ours"]
-    if not mine:
-        return ""
-    flagged = [one for one in mine if is_worse(one, finished)]
-    bound = upper_bound(len(flagged), len(mine))
-    names = ", ".join(f"{one['task']} seed {one['seed']}" for one in flagged) or "none"
-    return (
-        f"## Never worse than cloning\n\nOf {len(mine)} cells of `ours`, {len(flagged)} are worse than their cloned "
-        f"start (more than 5 points down, paired 95 % interval below zero): {names}. So many cells allow a share of up "
-        f"to {100 * bound:.0f} % (one-sided 95 %)."
-    )
-
-
-def upper_bound(count: int, trials: int, confidence: float = 0.95) -> float:
-    """Return the share that ``count`` of ``trials`` still allows, one-sided.
-
-    Source: Clopper & Pearson 1934.
-    """
-    low, high = count / trials, 1.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _at_most(count, trials, middle) > 1 - confidence else (low, middle)
-    return high
-
-
-def _at_most(count: int, trials: int, share: float) -> float:
-    from math import comb
-
-    return sum(comb(trials, i) * share**i * (1 - share) ** (trials - i) for i in range(count + 1))
-
-
-def is_worse(one: Figures, finished: Sequence[Figures]) -> bool:
-    """Return whether a cell is worse than its cloned start beyond doubt."""
-    gain = _gain(one, finished)
-    return gain is not None and gain.mean < WORSE and gain.interval.high < ALARM
-
-
-def _gain(one: Figures, finished: Sequence[Figures]) -> Any:
-    """Return the paired gain over the cloned policy of the same task and seed; None for the cloned policy itself."""
-    from worldrl.evaluation.intervals import paired_difference
-
-    if one["method"] == "bc":
-        return None
-    base = next((b for b in finished if (b["task"], b["seed"], b["method"]) == (one["task"], one["seed"], "bc")), None)
-    return None if base is None else paired_difference(one["outcomes"], base["outcomes"], seed=0)
-
-
-def _gain_text(one: Figures, finished: Sequence[Figures]) -> str:
-    gain = _gain(one, finished)
-    if gain is None:
-        return "-"
-    return f"{100 * gain.mean:+.0f} [{100 * gain.interval.low:+.0f}, {100 * gain.interval.high:+.0f}]"
-
-
-def _cell(one: Figures) -> Cell:
-    return Cell(one["seed"], one["task"], one["method"], one["ablation"])
-
-
-def _done(root: Path, one: Figures) -> Figures:
-    """Return all that a finished cell noted."""
-    done: Figures = json.loads((root / "cells" / _cell(one).name / "done.json").read_text())
-    return done
-
-
-def _distinct(root: Path, finished: Sequence[Figures]) -> list[Figures]:
-    """Leave out refinements that went as an earlier one: a switch that never acts makes the same policies again."""
-    kept, seen = [], set()
-    for one in finished:
-        made = _done(root, one).get("refinement")
-        if made:
-            way = tuple((c["steps"], c["success"], c["divergence"]) for c in made["candidates"])
-            course = (one["task"], one["seed"], way)
-            if course in seen:
-                continue
-            seen.add(course)
-        kept.append(one)
-    return kept
-
-
-def _policies(root: Path, finished: Sequence[Figures]) -> list[Figures]:
-    """Return imagined and real success of every policy that was measured: the cells' own and those on the way."""
-    found = []
-    for one in finished:
-        about = {"task": one["task"], "method": one["method"]}
-        found.append(about | {"imagined": one["imagined_success"], "real": one["real_success"]})
-        found.extend(about | pair for pair in _done(root, one)["ranking"])
-    return found
-
-
-def _ranking(root: Path, finished: Sequence[Figures]) -> str:
-    """Say task by task how imagined success ranks policies."""
-    from worldrl.errors import DataError
-    from worldrl.evaluation.decisions import rank_correlation
-
-    policies, rows, found = _policies(root, finished), [], []
-    for task in dict.fromkeys(one["task"] for one in policies):
-        mine = [one for one in policies if one["task"] == task]
-        try:
-            rank = rank_correlation([one["imagined"] for one in mine], [one["real"] for one in mine], seed=0)
-        except (ValueError, DataError) as error:
-            rows.append([task, len(mine), "-", "-", str(error)])
-            continue
-        found.append(rank.rho)
-        interval = f"[{rank.interval.low:.2f}, {rank.interval.high:.2f}]"
-        rows.append([task, rank.policies, f"{rank.rho:.2f}", interval, f"{rank.spread:.0f} points"])
-    if not rows:
-        return ""
-    mean = f"\n\nMean over tasks: {np.mean(found):.2f}." if found else ""
-    header = ["task", "policies", "rank correlation", "95 %", "spread of real success"]
-    return "## Does imagination rank policies as reality does?\n\n" + table(header, rows) + mean
-
-
-def _signs(root: Path, finished: Sequence[Figures]) -> str:
-    """Say which sign in imagination goes with a fall of real success."""
-    found = []
-    for one in finished:
-        cell = _cell(one)
-        before = start_of(cell)
-        if before is not None:
-            start = json.loads((root / "cells" / before / "done.json").read_text())["cell"]["real_success"]
-            found.extend(signs.gather(root / "cells" / cell.name, start))
-    lines = signs.rows(found)
-    if not lines:
-        return ""
-    head = f"## What gives a fall away\n\nOver {len(found)} policies on the way of a refinement, measured in MuJoCo."
-    return head + "\n\n" + table(["sign", "rank correlation with the change of real success", "95 %"], lines)
-
-
-def _refinements(root: Path, finished: Sequence[Figures]) -> dict[str, list[tuple[float, float]]]:
-    """Return imagined success along each refinement."""
-    lines = {}
-    for one in finished:
-        made = _done(root, one).get("refinement")
-        if made and one["method"] == "ours":
-            lines[_cell(one).name] = [(c["steps"], c["success"]) for c in made["candidates"]]
-    return lines
 
 
 def _times(root: Path) -> str:
@@ -312,7 +140,7 @@ def _times(root: Path) -> str:
         kind = json.loads((file.parent / "job.json").read_text())["kind"]
         kinds.setdefault(kind, []).append(json.loads(file.read_text())["seconds"])
     rows = [[kind, len(seconds), f"{np.mean(seconds):.0f}", f"{max(seconds):.0f}"] for kind, seconds in kinds.items()]
-    return "## Time\n\n" + table(["job", "done", "mean seconds", "longest"], rows) if rows else ""
+    return "## Time\n\n" + markdown(["job", "done", "mean seconds", "longest"], rows) if rows else ""
 
 
 def _wilson(one: Figures) -> tuple[float, float]:

@@ -1,0 +1,98 @@
+"""Does imagination rank policies as reality does, and what in it gives a fall away? Over all that were measured."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from worldrl.recipes.table import markdown
+from worldrl.recipes.world4rl import signs
+from worldrl.recipes.world4rl.grid import Cell, start_of
+
+Figures = dict[str, Any]
+
+
+def _cell(one: Figures) -> Cell:
+    return Cell(one["seed"], one["task"], one["method"], one["ablation"])
+
+
+def _done(root: Path, one: Figures) -> Figures:
+    """Return all that a finished cell noted."""
+    done: Figures = json.loads((root / "cells" / _cell(one).name / "done.json").read_text())
+    return done
+
+
+def distinct(root: Path, finished: Sequence[Figures]) -> list[Figures]:
+    """Leave out refinements that went as an earlier one: a switch that never acts makes the same policies again."""
+    kept, seen = [], set()
+    for one in finished:
+        made = _done(root, one).get("refinement")
+        if made:
+            way = tuple((c["steps"], c["success"], c["divergence"]) for c in made["candidates"])
+            course = (one["task"], one["seed"], way)
+            if course in seen:
+                continue
+            seen.add(course)
+        kept.append(one)
+    return kept
+
+
+def policies(root: Path, finished: Sequence[Figures]) -> list[Figures]:
+    """Return imagined and real success of every policy that was measured: the cells' own and those on the way."""
+    found = []
+    for one in finished:
+        about = {"task": one["task"], "method": one["method"]}
+        found.append(about | {"imagined": one["imagined_success"], "real": one["real_success"]})
+        found.extend(about | pair for pair in _done(root, one)["ranking"])
+    return found
+
+
+def ranking(root: Path, finished: Sequence[Figures]) -> str:
+    """Say task by task how imagined success ranks policies."""
+    from worldrl.errors import DataError
+    from worldrl.evaluation.decisions import rank_correlation
+
+    measured, rows, found = policies(root, finished), [], []
+    for task in dict.fromkeys(one["task"] for one in measured):
+        mine = [one for one in measured if one["task"] == task]
+        try:
+            rank = rank_correlation([one["imagined"] for one in mine], [one["real"] for one in mine], seed=0)
+        except (ValueError, DataError) as error:
+            rows.append([task, len(mine), "-", "-", str(error)])
+            continue
+        found.append(rank.rho)
+        interval = f"[{rank.interval.low:.2f}, {rank.interval.high:.2f}]"
+        rows.append([task, rank.policies, f"{rank.rho:.2f}", interval, f"{rank.spread:.0f} points"])
+    if not rows:
+        return ""
+    mean = f"\n\nMean over tasks: {np.mean(found):.2f}." if found else ""
+    header = ["task", "policies", "rank correlation", "95 %", "spread of real success"]
+    return "## Does imagination rank policies as reality does?\n\n" + markdown(header, rows) + mean
+
+
+def what_tells(root: Path, finished: Sequence[Figures]) -> str:
+    """Say which sign in imagination goes with a fall of real success."""
+    found = []
+    for one in finished:
+        cell = _cell(one)
+        before = start_of(cell)
+        if before is not None:
+            start = json.loads((root / "cells" / before / "done.json").read_text())["cell"]["real_success"]
+            found.extend(signs.gather(root / "cells" / cell.name, start))
+    lines = signs.rows(found)
+    if not lines:
+        return ""
+    head = f"## What gives a fall away\n\nOver {len(found)} policies on the way of a refinement, measured in MuJoCo."
+    return head + "\n\n" + markdown(["sign", "rank correlation with the change of real success", "95 %"], lines)
+
+
+def refinements(root: Path, finished: Sequence[Figures]) -> dict[str, list[tuple[float, float]]]:
+    """Return imagined success along each refinement."""
+    lines = {}
+    for one in finished:
+        made = _done(root, one).get("refinement")
+        if made and one["method"] == "ours":
+            lines[_cell(one).name] = [(c["steps"], c["success"]) for c in made["candidates"]]
+    return lines
