@@ -9,7 +9,14 @@ import torch
 from torch import Tensor
 
 from worldrl.errors import DataError
-from worldrl.evaluation.decisions import Share, failed_replay, false_success, missed_success, rank_correlation
+from worldrl.evaluation.decisions import (
+    Share,
+    failed_replay,
+    false_success,
+    missed_success,
+    rank_correlation,
+    reachable_correlation,
+)
 from worldrl.evaluation.fidelity import Replay
 from worldrl.evaluation.intervals import wilson
 from worldrl.types import Array, Episode, Imagined, ImaginedRun, Starts
@@ -117,6 +124,16 @@ def test_only_the_order_matters() -> None:
     first, second = rank_correlation(imagined, real, seed=3), rank_correlation(imagined**3, np.exp(real), seed=3)
     assert (first.rho, first.interval) == (second.rho, second.interval)
     assert rank_correlation(imagined, -imagined, seed=0).rho == pytest.approx(-1)
+
+
+def test_chance_in_few_episodes_bounds_what_ranking_can_reach() -> None:
+    real = np.linspace(0.4, 0.6, 12)
+    few, many = (reachable_correlation(real, np.full(12, count), seed=0) for count in (20, 10_000))
+    assert few == 0.0 and many > 0.98  # a spread of 6 points is less than the chance of 11 in twenty episodes
+    rng, true = np.random.default_rng(0), np.linspace(0.1, 0.9, 200)
+    first, second = (rng.binomial(10, true) / 10 for _ in range(2))
+    reached = rank_correlation(true, second, seed=0, resamples=1).rho
+    assert reachable_correlation(first, np.full(200, 10), seed=0) == pytest.approx(reached, abs=0.03)
 
 
 def test_wrong_input_is_refused() -> None:

@@ -131,6 +131,32 @@ def rank_correlation(
     return RankCorrelation(_spearman(*pair), Interval(float(low), float(high)), 100 * float(np.ptp(pair[1])), count)
 
 
+def reachable_correlation(real: npt.ArrayLike, episodes: npt.ArrayLike, *, seed: int, resamples: int = 500) -> float:
+    """Return the rank correlation that imagined success without any error would have with measured success.
+
+    Measured success is a count of episodes, and policies close to each other change places by chance. The figures are
+    drawn together until they spread as far as is beyond chance, taken for true, and measured again (our choice).
+
+    Args:
+        real: Real success of each policy ``(m,)``, in ``[0, 1]``.
+        episodes: In how many episodes each was measured ``(m,)``.
+        seed: Of the figures measured again.
+        resamples: How often they are measured again.
+
+    Raises:
+        ValueError: If there are fewer than three policies, or the two are not as many.
+    """
+    measured, counts = _check("real", real), np.asarray(episodes, np.int64)
+    if counts.shape != measured.shape:
+        raise ValueError(f"episodes must be as many as real, {len(measured)}, got {counts.shape}.")
+    spread, chance = measured.var(), np.mean(measured * (1 - measured) / counts)
+    if spread <= chance:
+        return 0.0
+    true = measured.mean() + (measured - measured.mean()) * np.sqrt(1 - chance / spread)
+    again = np.random.default_rng(seed).binomial(counts, true, size=(resamples, len(true))) / counts
+    return float(np.nanmean([_spearman(true, figures) for figures in again]))
+
+
 def _held(acts: Array, slack: int) -> Array:
     """Return actions ``(k, a)`` with the last one held for ``slack`` more steps."""
     return np.concatenate([acts, acts[-1:].repeat(slack, axis=0)])

@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from worldrl.recipes import clone, evaluate, offline, plan, refine
-from worldrl.recipes.world4rl.grid import OWN, Cell, refine_options, start_of, worlds_name
+from worldrl.recipes.world4rl.grid import OWN, RANKED, Cell, refine_options, start_of, worlds_name
 from worldrl.recipes.world4rl.stages import SLOTS, Options, cloning, environment
 
 CHECKPOINTS = (60, 200, 500)
 """Gradient steps of cloning after which a policy is ranked beside the finished one."""
-RANKED = 40
-"""Real episodes by which policies are ranked."""
 PLANNED = 20
 """Real episodes of planning, which is slow."""
 

@@ -25,6 +25,9 @@ The learning rate is not published; it is that of ours.
 PUBLISHED_FIT: dict[str, Any] = {"world_model": {"action_code": "two_hot"}, "push": 0.0, "blur": 0.0}
 """How ``fit`` makes the published world model: two-hot actions, and pasts as they were recorded."""
 
+RANKED = 40
+"""Real episodes by which policies are ranked."""
+
 METHODS: dict[int, tuple[str, ...]] = {
     1: ("bc", "filtered_bc", "world4rl", "ours"),
     2: ("td3_bc", "iql", "diffusion_policy"),

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from worldrl.recipes.table import markdown
 from worldrl.recipes.world4rl import signs
-from worldrl.recipes.world4rl.grid import Cell, start_of
+from worldrl.recipes.world4rl.grid import RANKED, Cell, start_of
 
 Figures = dict[str, Any]
 
@@ -43,33 +44,54 @@ def policies(root: Path, finished: Sequence[Figures]) -> list[Figures]:
     """Return imagined and real success of every policy that was measured: the cells' own and those on the way."""
     found = []
     for one in finished:
-        about = {"task": one["task"], "method": one["method"]}
+        about = {"task": one["task"], "seed": one["seed"], "method": one["method"], "episodes": one["episodes"]}
         found.append(about | {"imagined": one["imagined_success"], "real": one["real_success"]})
-        found.extend(about | pair for pair in _done(root, one)["ranking"])
+        fewer = {"episodes": min(RANKED, one["episodes"])}
+        found.extend(about | fewer | pair for pair in _done(root, one)["ranking"])
     return found
 
 
 def ranking(root: Path, finished: Sequence[Figures]) -> str:
-    """Say task by task how imagined success ranks policies."""
+    """Say task by task how imagined success ranks policies, and how far chance in the real figures lets it."""
     from worldrl.errors import DataError
-    from worldrl.evaluation.decisions import rank_correlation
+    from worldrl.evaluation.decisions import rank_correlation, reachable_correlation
 
     measured, rows, found = policies(root, finished), [], []
     for task in dict.fromkeys(one["task"] for one in measured):
         mine = [one for one in measured if one["task"] == task]
+        real = [one["real"] for one in mine]
         try:
-            rank = rank_correlation([one["imagined"] for one in mine], [one["real"] for one in mine], seed=0)
+            rank = rank_correlation([one["imagined"] for one in mine], real, seed=0)
         except (ValueError, DataError) as error:
-            rows.append([task, len(mine), "-", "-", str(error)])
+            rows.append([task, len(mine), "-", "-", "-", "-", str(error)])
             continue
         found.append(rank.rho)
         interval = f"[{rank.interval.low:.2f}, {rank.interval.high:.2f}]"
-        rows.append([task, rank.policies, f"{rank.rho:.2f}", interval, f"{rank.spread:.0f} points"])
+        reachable = reachable_correlation(real, [one["episodes"] for one in mine], seed=0)
+        rows.append([
+            task, rank.policies, f"{rank.rho:.2f}", interval, _within_seeds(mine), f"{reachable:.2f}",
+            f"{rank.spread:.0f} points",
+        ])  # fmt: skip
     if not rows:
         return ""
     mean = f"\n\nMean over tasks: {np.mean(found):.2f}." if found else ""
-    header = ["task", "policies", "rank correlation", "95 %", "spread of real success"]
+    header = ["task", "policies", "rank correlation", "95 %", "mean within a seed", "without error in imagination",
+              "spread of real success"]  # fmt: skip
     return "## Does imagination rank policies as reality does?\n\n" + markdown(header, rows) + mean
+
+
+def _within_seeds(measured: Sequence[Figures]) -> str:
+    """Return the mean over seeds of the rank correlation among policies that were imagined in the same world."""
+    from worldrl.errors import DataError
+    from worldrl.evaluation.decisions import rank_correlation
+
+    found = []
+    for seed in sorted({one["seed"] for one in measured}):
+        mine = [one for one in measured if one["seed"] == seed]
+        with suppress(ValueError, DataError):
+            rank = rank_correlation([one["imagined"] for one in mine], [one["real"] for one in mine], seed=0)
+            found.append(rank.rho)
+    return f"{np.mean(found):.2f}" if found else "-"
 
 
 def what_tells(root: Path, finished: Sequence[Figures]) -> str:
