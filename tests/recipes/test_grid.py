@@ -134,6 +134,11 @@ def put(root: Path, figures: dict[str, Any], refinement: dict[str, Any] | None =
     (folder / "job.json").write_text(json.dumps({"kind": "cell"}))
 
 
+def written(root: Path, wanted: list[Cell], **more: Any) -> str:
+    done = [one.name for one in wanted if (root / "cells" / one.name / "done.json").exists()]
+    return report.write(root, wanted, root / "results", made_by="worldrl reproduce", **({"done": done} | more))
+
+
 def test_the_report_tells_what_there_is_what_is_missing_and_what_failed(tmp_path: Path) -> None:
     wanted = [Cell(0, "soccer", method) for method in ("bc", "filtered_bc", "world4rl", "ours")]
     put(tmp_path, cell("soccer", "bc", [1, 0] * 50))
@@ -142,7 +147,7 @@ def test_the_report_tells_what_there_is_what_is_missing_and_what_failed(tmp_path
     broken = tmp_path / "cells" / "soccer-0-world4rl"
     broken.mkdir()
     (broken / "failed.json").write_text(json.dumps({"log": ["it broke"]}))
-    text = report.write(tmp_path, wanted, tmp_path / "results", made_by="worldrl reproduce")
+    text = written(tmp_path, wanted)
     saved = json.loads((tmp_path / "results" / "world4rl.json").read_text())
     assert [one["method"] for one in saved["cells"]] == ["bc", "filtered_bc", "ours"]
     assert saved["cells"][2]["seconds"] == 5.0
@@ -151,12 +156,20 @@ def test_the_report_tells_what_there_is_what_is_missing_and_what_failed(tmp_path
     assert "0 are worse" in text and "up to 95 %" in text
 
 
+def test_what_was_made_under_other_options_is_not_told(tmp_path: Path) -> None:
+    wanted = [Cell(0, "soccer", method) for method in ("bc", "filtered_bc")]
+    for one in wanted:
+        put(tmp_path, cell("soccer", one.method, [1, 0] * 50))
+    text = written(tmp_path, wanted, done=[wanted[0].name])
+    assert "1 of 2 cells are done" in text and "| soccer | 0 | filtered_bc | none | not run yet |" in text
+
+
 def test_an_ablation_is_held_against_ours_as_it_is(tmp_path: Path) -> None:
     wanted = [Cell(0, "door-lock", method) for method in ("bc", "filtered_bc", "ours")]
     wanted.append(Cell(0, "door-lock", "ours", "keep_last"))
     for one, wins in zip(wanted, (60, 70, 80, 50), strict=True):
         put(tmp_path, cell("door-lock", one.method, [1] * wins + [0] * (100 - wins), ablation=one.ablation))
-    text = report.write(tmp_path, wanted, tmp_path / "results", made_by="worldrl reproduce")
+    text = written(tmp_path, wanted)
     whole, ablated = (
         next(line for line in text.splitlines() if line.startswith(f"| ours | {name} | 1 |")).split(" | ")
         for name in ("none", "keep_last")
@@ -172,7 +185,7 @@ def test_policies_that_a_switch_which_never_acted_made_again_count_once(tmp_path
         way = [{"steps": 0, "success": 0.5, "length": 9.0, "divergence": divergence, "halted": 0.0, "agreed": 1.0}]
         made = {"candidates": way, "checkpoints": [], "pace": 9.0} if divergence else None
         put(tmp_path, cell("door-lock", one.method, [1, 0], ablation=one.ablation), made)
-    text = report.write(tmp_path, wanted, tmp_path / "results", made_by="worldrl reproduce")
+    text = written(tmp_path, wanted)
     ranked = text.partition("rank policies")[2]
     assert "| door-lock | 4 |" in ranked and "5 of 5 cells are done" in text
 

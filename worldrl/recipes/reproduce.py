@@ -116,7 +116,7 @@ def run(config: Config) -> str:
     done = {job.folder.name for job in plan(out, every, settings) if job.is_done()}
     told = [cell for cell in every if cell in wanted or cell.name in done]
     records.keep(out, results, [cell.name for cell in told])
-    text = report.write(out, told, results, made_by=command)
+    text = report.write(out, told, results, done=done, made_by=command)
     if failed:
         text += (
             f"\n{len(failed)} jobs failed; their folders hold log.txt and failed.json, and a new run tries them again."

@@ -1,7 +1,7 @@
 """Tables, plots and JSON of whatever cells there are."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,27 +18,27 @@ STARTS = ("bc", "filtered_bc", "ours")
 """Methods that every other is held against."""
 
 
-def write(root: Path, cells: Sequence[Cell], results: Path, *, made_by: str) -> str:
+def write(root: Path, cells: Sequence[Cell], results: Path, *, done: Collection[str], made_by: str) -> str:
     """Write ``world4rl.json``, ``world4rl.md`` and plots into a folder, and return the table.
 
     Args:
         root: Run folder of the grid.
         cells: Those that were wanted; what is missing or failed is told, never dropped.
         results: The folder; made if it is not there.
+        done: Names of the cells that are done: what was made under other options is not told.
         made_by: The command that makes it.
     """
     results.mkdir(parents=True, exist_ok=True)
-    done = [(cell, _read(root, cell)) for cell in cells]
-    finished = [figures for _, figures in done if figures is not None]
+    finished = [_read(root, cell) for cell in cells if cell.name in done]
+    missing = _missing(root, [cell for cell in cells if cell.name not in done])
     (results / "world4rl.json").write_text(
-        json.dumps({"cells": [_told(figures) for figures in finished], "missing": _missing(root, done)}, indent=1)
-        + "\n"
+        json.dumps({"cells": [_told(figures) for figures in finished], "missing": missing}, indent=1) + "\n"
     )
     distinct = ranking.distinct(root, finished)
     parts = [_cells_table(finished), _summary(finished), gains.promise(finished), ranking.ranking(root, distinct)]
     parts += [ranking.what_tells(root, distinct), _times(root)]
     made = f"{len(finished)} of {len(cells)} cells are done. Made by `{made_by}`, which goes on where it was stopped."
-    text = "\n\n".join(part for part in [*parts, _missing_table(root, done), made] if part)
+    text = "\n\n".join(part for part in [*parts, _missing_table(missing), made] if part)
     (results / "world4rl.md").write_text(text + "\n")
     points = [(one["imagined"], one["real"], one["method"]) for one in ranking.policies(root, distinct)]
     if points:
@@ -49,12 +49,9 @@ def write(root: Path, cells: Sequence[Cell], results: Path, *, made_by: str) -> 
     return text
 
 
-def _read(root: Path, cell: Cell) -> Figures | None:
-    """Return the figures of a cell with its seconds, or None if it is not done."""
-    file = root / "cells" / cell.name / "done.json"
-    if not file.exists():
-        return None
-    done = json.loads(file.read_text())
+def _read(root: Path, cell: Cell) -> Figures:
+    """Return the figures of a cell with its seconds."""
+    done = json.loads((root / "cells" / cell.name / "done.json").read_text())
     return {**done["cell"], "seconds": done["seconds"]}
 
 
@@ -62,20 +59,19 @@ def _told(figures: Figures) -> Figures:
     return {name: value for name, value in figures.items() if name != "outcomes"}
 
 
-def _missing(root: Path, done: Sequence[tuple[Cell, Figures | None]]) -> list[Figures]:
+def _missing(root: Path, cells: Sequence[Cell]) -> list[Figures]:
     return [
         {"task": cell.task, "seed": cell.seed, "method": cell.method, "ablation": cell.ablation}
         | {"failure": failure(root / "cells" / cell.name)}
-        for cell, figures in done
-        if figures is None
+        for cell in cells
     ]
 
 
-def _missing_table(root: Path, done: Sequence[tuple[Cell, Figures | None]]) -> str:
+def _missing_table(missing: Sequence[Figures]) -> str:
     """List every cell that failed; those that were not run yet share a row where only their tasks differ."""
     waiting: dict[tuple[int, str, str], list[str]] = {}
     rows = []
-    for one in _missing(root, done):
+    for one in missing:
         if one["failure"] is None:
             waiting.setdefault((one["seed"], one["method"], one["ablation"]), []).append(one["task"])
             continue
