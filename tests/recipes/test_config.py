@@ -6,7 +6,7 @@ import pytest
 
 import worldrl.configs
 from worldrl.errors import ConfigError
-from worldrl.recipes.config import compose, options
+from worldrl.recipes.config import changes, compose, options
 
 ROOT = Path(next(iter(worldrl.configs.__path__)))
 CHOICES = [(file.parent.name, file.stem) for file in sorted(ROOT.glob("*/*.yaml"))]
@@ -44,3 +44,11 @@ def test_a_misspelt_choice_names_the_right_one() -> None:
 def test_the_help_lists_the_choices_of_a_group() -> None:
     listed = {option.name: option.choices for option in options("demo")}
     assert listed["objects"] == ("none", "simulator") and listed["seed"] == ()
+
+
+def test_what_was_changed_can_be_typed_again() -> None:
+    words = ["tasks=[soccer,hammer]", "encoder.name=dinov2_vits14", "env_kwargs.drawing=true", "pixels=0", "price=0.5"]
+    config = compose("reproduce", [*words, "workers=3"])
+    told = changes(config, leave=["workers"])
+    assert sorted(told) == sorted(word for word in words if word != "pixels=0")
+    assert compose("reproduce", [*told, "workers=3"]) == config

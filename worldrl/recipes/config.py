@@ -9,7 +9,7 @@ import difflib
 import importlib
 import importlib.resources
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, get_type_hints
 
@@ -69,6 +69,32 @@ def options(verb: str, *, schema: type | None = None) -> list[Option]:
     """List the options of a recipe in the order of its dataclass, with the defaults that its YAML leaves them."""
     schema = schema or importlib.import_module(f"worldrl.recipes.{verb}").Config
     return list(_options(schema, _compose(verb, (), schema), prefix=""))
+
+
+def changes(config: Any, *, leave: Collection[str] = ()) -> list[str]:
+    """Return the words ``key=value`` that make a recipe's defaults into this config.
+
+    Args:
+        config: An instance of a recipe's dataclass, of which every option has a default.
+        leave: Options that are not told.
+    """
+    now, before = (dataclasses.asdict(one) for one in (config, type(config)()))
+    return [word for word in _changes(now, before, "") if word.partition("=")[0] not in leave]
+
+
+def _changes(now: Mapping[str, Any], before: Mapping[str, Any], prefix: str) -> Iterator[str]:
+    for name, value in now.items():
+        if isinstance(value, dict) and isinstance(before.get(name), dict):
+            yield from _changes(value, before[name], f"{prefix}{name}.")
+        elif name not in before or value != before[name]:
+            yield f"{prefix}{name}={_typed(value)}"
+
+
+def _typed(value: Any) -> str:
+    """Return a value as it is typed."""
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(_typed, value))}]"
+    return {True: "true", False: "false"}[value] if isinstance(value, bool) else _shown(value)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

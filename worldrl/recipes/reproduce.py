@@ -1,11 +1,13 @@
 """Reproduce a published experiment as a grid that continues where it stopped."""
 
 import os
+import shlex
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from worldrl.errors import ConfigError
+from worldrl.recipes.config import changes
 from worldrl.recipes.parts import (
     EncoderOptions,
     ObjectOptions,
@@ -19,7 +21,9 @@ from worldrl.recipes.parts import (
 from worldrl.recipes.world4rl.grid import METHODS, TASKS, cells
 
 EXPERIMENTS = ("world4rl",)
-LOCAL = ("experiment", "out", "results", "workers", "minutes", "job_minutes", "dry", "seeds", "tier")
+HERE = ("out", "results", "workers", "minutes", "job_minutes", "dry")
+"""Options that say where and how long to run."""
+LOCAL = ("experiment", "seeds", "tier", *HERE)
 """Options that say what to run and where, and change no result."""
 
 
@@ -111,7 +115,8 @@ def run(config: Config) -> str:
     if not config.dry:
         limits = Limits(workers, 60.0 * config.job_minutes, 60.0 * config.minutes or float("inf"))
         failed = run_jobs(ahead, limits, say)
-    command = f"worldrl reproduce {config.experiment} tier={config.tier}"
+    words = changes(config, leave=("experiment", "tier", *HERE))
+    command = shlex.join(["worldrl", "reproduce", config.experiment, f"tier={config.tier}", *words])
     every = list(cells(tasks=config.tasks, seeds=config.seeds, tier=max(METHODS)))
     done = {job.folder.name for job in plan(out, every, settings) if job.is_done()}
     told = [cell for cell in every if cell in wanted or cell.name in done]
