@@ -136,7 +136,7 @@ def test_a_policy_of_another_pipeline_is_refused(run: Path, tmp_path: Path) -> N
                 out=str(tmp_path / "evaluation.json"), episodes=1,
             )
         )  # fmt: skip
-    with pytest.raises(CheckpointError, match="fit and clone with the same pipeline"):
+    with pytest.raises(CheckpointError, match="use the pipeline of its own run"):
         refine.run(
             refine.Config(world=str(run / "world"), policy=str(tmp_path / "other/clone"), out=str(tmp_path / "refined"))
         )

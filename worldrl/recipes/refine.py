@@ -81,14 +81,13 @@ def run(config: Config) -> dict[str, Any]:
     use_threads(config.threads)
     policy, origin = _policy(config, config.policy)
     world = World.from_pretrained(need(config.world, "world"))
-    _same_pipeline(world.model.pipeline, origin.pipeline, config)
+    checkpoint.require_pipeline(world.model.pipeline, origin.pipeline, owner=config.policy)
     before, steps_before, trust = world.model.hash(), real_steps(), _trust(config.trust, world.wins)
     recorded = _policy(config, config.recorded)[0] if config.recorded else policy
-    known = _known(config, world, recorded)
+    belief = _belief(config, world, policy, recorded)
     if config.sigma is not None:
         policy.explore(config.sigma)
-    believed = known.holds and _discerns(config) and _agrees(config, world, policy, recorded)
-    candidates, imagined_steps = _candidates(config, world, policy, trust, steps=config.steps if believed else 0)
+    candidates, imagined_steps = _candidates(config, world, policy, trust, steps=config.steps if belief.holds else 0)
     chosen = candidates[-1] if config.trust.last else choose(candidates, trust)
     if world.model.hash() != before or real_steps() != steps_before:
         raise NumericsError("the world model or the real environment was touched during refinement: that is a bug.")
@@ -107,9 +106,10 @@ def run(config: Config) -> dict[str, Any]:
         "kept_after_steps": chosen.steps,
         "candidates": [_told(one, trust) for one in candidates],
         "pace": trust.pace,
-        "recorded_success": known.recorded,
-        "imagined_recorded_success": known.imagined,
-        "believed": believed,
+        "recorded_success": belief.recorded,
+        "imagined_recorded_success": belief.imagined,
+        "believed": belief.holds,
+        "doubts": list(belief.doubts),
         "checkpoints": list(others),
     }
     checkpoint.write_json(Path(config.out) / "refinement.json", result)
@@ -131,81 +131,20 @@ def _policy(config: Config, path: str) -> tuple[Any, Any]:
     return policy, origin
 
 
-@dataclass(frozen=True)
-class _Known:
-    """How often the policy was recorded to succeed, how often it is imagined to, and whether that is believed."""
+def _belief(config: Config, world: Any, policy: Any, recorded: Any) -> Any:
+    """Return whether the world is believed, and say what speaks against it."""
+    from worldrl.recipes.belief import Belief, believe
 
-    recorded: float | None
-    imagined: float | None
-    holds: bool
-
-
-def _discerns(config: Config) -> bool:
-    """Return whether the world, fed the actions of episodes held out, can tell those that succeeded."""
+    if config.trust.last:
+        return Belief()
     file = Path(config.world) / "fidelity.json"
-    if not config.trust.discern or config.trust.last or not file.exists():
-        return True
-    figures = json.loads(file.read_text())
-    found, made_up = figures["success_recall"], figures["hallucinated_success"]
-    if found is None or made_up is None or found - made_up >= config.trust.discern:
-        return True
-    say(
-        f"  of replayed episodes, the world finds {found:.2f} of the successes and takes {made_up:.2f} of the failures "
-        "for successes: it is not believed, and the policy is kept as it is"
-    )
-    return False
-
-
-def _agrees(config: Config, world: Any, policy: Any, recorded: Any) -> bool:
-    """Return whether the world does not contradict that the policy to begin with is as good as the recorded one.
-
-    What learnt from the recorded policy's successes does not do clearly worse than it. A world that says so takes
-    something for failure that is none, and refinement would unlearn it.
-    """
-    from worldrl.agents.refinement import try_out
-    from worldrl.agents.stopping import flatters
-    from worldrl.envs.imagined import ImaginedVectorEnv
-
-    if recorded is policy or config.trust.last or config.trust.slack >= 1:
-        return True
-    env = ImaginedVectorEnv(
-        world.model, world.starts, num_envs=world.firsts, horizon=world.horizon, guards=config.guards
-    )
-    before = try_out(env, recorded, seed=config.seed).success
-    start = try_out(env, policy, seed=config.seed).success
-    if not flatters(before, start, world.firsts, slack=config.trust.slack):
-        return True
-    say(
-        f"  imagination says that the policy to begin with ({start:.2f}) is worse than the recorded one "
-        f"({before:.2f}): it is not believed, and the policy is kept as it is"
-    )
-    return False
-
-
-def _known(config: Config, world: Any, policy: Any) -> _Known:
-    """Let the policy explore in imagination from where it was recorded, and compare."""
-    import torch
-
-    from worldrl.agents.imagination import imagine_run
-    from worldrl.agents.stopping import flatters
-    from worldrl.envs.imagined import ImaginedVectorEnv
-    from worldrl.types import Starts
-
-    rows = [i for i, outcome in enumerate(world.outcomes) if outcome is not None]
-    if not rows or config.trust.last or config.trust.slack >= 1:
-        return _Known(None, None, True)
-    index = torch.tensor(rows)
-    starts = Starts(world.starts.obs[index], world.starts.acts[index])
-    env = ImaginedVectorEnv(world.model, starts, num_envs=len(rows), horizon=world.horizon, guards=config.guards)
-    imagined = float(imagine_run(env, policy, seed=config.seed, deterministic=False).success.mean())
-    recorded = float(np.mean([world.outcomes[i] for i in rows]))
-    holds = not flatters(imagined, recorded, len(rows), slack=config.trust.slack)
-    verdict = "is believed" if holds else "is not believed, and the policy is kept as it is"
-    say(
-        f"  the policy to begin with succeeded in {recorded:.2f} of {len(rows)} recorded episodes; imagination, where "
-        f"it succeeds in {imagined:.2f}, {verdict}"
-    )
-    return _Known(recorded, imagined, holds)
+    belief = believe(
+        world, policy, recorded, figures=json.loads(file.read_text()) if file.exists() else None,
+        slack=config.trust.slack, discern=config.trust.discern, guards=config.guards, seed=config.seed,
+    )  # fmt: skip
+    for doubt in belief.doubts:
+        say(f"  {doubt}: the world is not believed, and the policy is kept as it is")
+    return belief
 
 
 def _candidates(config: Config, world: Any, policy: Any, trust: Any, *, steps: int) -> tuple[list[Any], int]:
@@ -292,13 +231,3 @@ def mix(world: Any, middle: float, *, seed: int) -> Any:
     inside = firsts + torch.randperm(others, generator=rng)[:wanted]
     rows = inside if middle >= 1 else torch.cat([torch.arange(firsts), inside])
     return Starts(world.starts.obs[rows], world.starts.acts[rows])
-
-
-def _same_pipeline(world: str, policy: str, config: Config) -> None:
-    from worldrl.errors import CheckpointError
-
-    if world != policy:
-        raise CheckpointError(
-            f"{config.world} was made for observation pipeline {world[:12]}, {config.policy} for {policy[:12]}: "
-            "fit and clone with the same pipeline."
-        )
