@@ -47,7 +47,13 @@ def test_the_help_lists_the_choices_of_a_group() -> None:
 
 
 def test_what_was_changed_can_be_typed_again() -> None:
-    words = ["tasks=[soccer,hammer]", "encoder.name=dinov2_vits14", "env_kwargs.drawing=true", "pixels=0", "price=0.5"]
+    words = [
+        'tasks=["soccer","hammer"]',
+        "encoder.name=dinov2_vits14",
+        "env_kwargs.drawing=true",
+        "pixels=0",
+        "price=0.5",
+    ]
     config = compose("reproduce", [*words, "workers=3"])
     told = changes(config, leave=["workers"])
     assert sorted(told) == sorted(word for word in words if word != "pixels=0")

@@ -1,6 +1,7 @@
 """The table over seeds: finished seeds are not run again, and the command beside it makes it again."""
 
 import json
+import shlex
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,6 @@ def test_an_unfinished_seed_is_run_and_what_it_left_is_kept(
 def test_the_command_under_the_table_makes_the_same_config() -> None:
     words = ["encoder@demo.encoder=random_dinov2", "demo.videos=0", "seeds=[3,4]", "env@demo.env=metaworld_door_lock"]
     config = compose("seeds", words)
-    said = seeds.command(config).split()
+    said = shlex.split(seeds.command(config))
     assert said[:2] == ["worldrl", "seeds"] and "demo.encoder.random_init=true" in said
     assert compose("seeds", said[2:]) == config

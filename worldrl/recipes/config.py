@@ -8,6 +8,7 @@ import dataclasses
 import difflib
 import importlib
 import importlib.resources
+import json
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -72,29 +73,26 @@ def options(verb: str, *, schema: type | None = None) -> list[Option]:
 
 
 def changes(config: Any, *, leave: Collection[str] = ()) -> list[str]:
-    """Return the words ``key=value`` that make a recipe's defaults into this config.
+    """Return the words that make a recipe's defaults into this config; what the defaults lack has a plus.
 
     Args:
-        config: An instance of a recipe's dataclass, of which every option has a default.
+        config: An instance of a recipe's dataclass.
         leave: Options that are not told.
     """
-    now, before = (dataclasses.asdict(one) for one in (config, type(config)()))
-    return [word for word in _changes(now, before, "") if word.partition("=")[0] not in leave]
+    now, before = (flat(dataclasses.asdict(one)) for one in (config, type(config)()))
+    changed = [name for name, value in now.items() if value != before.get(name) and name not in leave]
+    return [f"{'' if name in before else '+'}{name}={now[name]}" for name in changed]
 
 
-def _changes(now: Mapping[str, Any], before: Mapping[str, Any], prefix: str) -> Iterator[str]:
-    for name, value in now.items():
-        if isinstance(value, dict) and isinstance(before.get(name), dict):
-            yield from _changes(value, before[name], f"{prefix}{name}.")
-        elif name not in before or value != before[name]:
-            yield f"{prefix}{name}={_typed(value)}"
-
-
-def _typed(value: Any) -> str:
-    """Return a value as it is typed."""
-    if isinstance(value, list | tuple):
-        return f"[{','.join(map(_typed, value))}]"
-    return {True: "true", False: "false"}[value] if isinstance(value, bool) else _shown(value)
+def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Return the leaves of nested options by dotted name, each as it is typed."""
+    leaves: dict[str, str] = {}
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            leaves |= flat(value, f"{prefix}{name}.")
+        else:
+            leaves[prefix + name] = json.dumps(value, separators=(",", ":")).strip('"')
+    return leaves
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

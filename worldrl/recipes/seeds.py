@@ -1,6 +1,6 @@
 """Repeat the main job over seeds and say what it gains: the command behind the figures of the README."""
 
-import json
+import shlex
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ import numpy as np
 
 from worldrl.errors import ConfigError
 from worldrl.recipes import demo as demo_recipe
+from worldrl.recipes.config import changes, flat
 from worldrl.recipes.parts import option, say
 
 HEADER = (
@@ -64,15 +65,7 @@ def run(config: Config) -> str:
 
 def command(config: Config) -> str:
     """Return the command that makes a table: every option that is not at its default."""
-    given, default = _flat(asdict(config)), _flat(asdict(Config()))
-    return " ".join(
-        ["worldrl seeds", *(_word(name, given[name], default) for name in given if given[name] != default.get(name))]
-    )
-
-
-def _word(name: str, value: str, default: dict[str, str]) -> str:
-    """Return an option as the command line takes it; what the default does not have is added with a plus."""
-    return f"{name}={value}" if name in default else f"+{name}={value}"
+    return shlex.join(["worldrl", "seeds", *changes(config)])
 
 
 def _same_options(folder: Path, wanted: demo_recipe.Config) -> None:
@@ -83,23 +76,12 @@ def _same_options(folder: Path, wanted: demo_recipe.Config) -> None:
     """
     from worldrl import checkpoint
 
-    made, asked = _flat(checkpoint.read_json(folder / "config.json")), _flat(asdict(wanted))
+    made, asked = flat(checkpoint.read_json(folder / "config.json")), flat(asdict(wanted))
     apart = [f"{n}={made.get(n)}" for n in made.keys() | asked.keys() if n != "out" and made.get(n) != asked.get(n)]
     if apart:
         raise ConfigError(
             f"{folder} was made with {', '.join(sorted(apart)[:3])}: choose another out, or move it away."
         )
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    """Return the leaves of nested options by dotted name, as the command line writes them."""
-    flat: dict[str, str] = {}
-    for name, value in tree.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = json.dumps(value, separators=(",", ":")).strip('"')
-    return flat
 
 
 def table(summaries: list[dict[str, Any]], made_by: str) -> str:
