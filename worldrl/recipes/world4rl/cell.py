@@ -109,8 +109,7 @@ def _refined(place: Place) -> Made:
     guards, trust = Guards(**change.pop("guards", {})), TrustOptions(**change.pop("trust", {}))
     settings: dict[str, Any] = {"steps": place.options["imagined_steps"]} | change
     recorded, start = place.data / "clone", start_of(place.cell)
-    filtered = start is not None and start.endswith("filtered_bc")
-    policy = place.folder.parent / str(start) / "policy" if filtered else recorded
+    policy = recorded if start is None or start.method == "bc" else place.folder.parent / start.name / "policy"
     result = refine.run(
         refine.Config(
             world=str(place.world), policy=str(policy), recorded=str(recorded), out=str(place.folder / "policy"),

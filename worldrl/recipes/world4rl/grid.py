@@ -126,12 +126,11 @@ def settings_of(cell: Cell) -> dict[str, Any]:
     return refine_options(cell) if cell.method in ("world4rl", "ours") else {}
 
 
-def start_of(cell: Cell) -> str | None:
-    """Return the name of the cell whose policy a cell refines, or None."""
+def start_of(cell: Cell) -> Cell | None:
+    """Return the cell whose policy a cell refines, or None."""
     if cell.method not in ("world4rl", "ours"):
         return None
-    method = "bc" if cell.method == "world4rl" else ABLATIONS[cell.ablation].start
-    return Cell(cell.seed, cell.task, method).name
+    return Cell(cell.seed, cell.task, "bc" if cell.method == "world4rl" else ABLATIONS[cell.ablation].start)
 
 
 SHARED = ("world4rl",)

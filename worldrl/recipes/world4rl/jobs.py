@@ -38,16 +38,22 @@ class Job:
 
     def is_done(self) -> bool:
         """Return whether it was finished under these options."""
-        file = self.folder / "done.json"
-        return file.exists() and json.loads(file.read_text())["options"] == json.loads(json.dumps(self.options))
+        return self._done() is not None
 
     def is_whole(self) -> bool:
         """Return whether it is done and what it made is there, not only the record of it."""
-        return self.is_done() and not json.loads((self.folder / "done.json").read_text()).get("restored", False)
+        done = self._done()
+        return done is not None and not done.get("restored", False)
 
     def is_ready(self) -> bool:
         """Return whether all that it needs is there."""
         return all((folder / "done.json").exists() for folder in self.after)
+
+    def _done(self) -> Options | None:
+        """Return what it wrote when it was finished under these options."""
+        file = self.folder / "done.json"
+        done: Options = json.loads(file.read_text()) if file.exists() else {"options": None}
+        return done if done["options"] == json.loads(json.dumps(self.options)) else None
 
 
 def plan(root: Path, cells: list[Cell], settings: Options) -> list[Job]:
@@ -108,8 +114,8 @@ def _cell(root: Path, cell: Cell, settings: Options) -> Job:
     options |= {"task": cell.task, "seed": cell.seed, "method": cell.method, "ablation": cell.ablation}
     if chosen := settings_of(cell):
         options["settings"] = chosen
-    names = {Cell(cell.seed, cell.task, "bc").name, start_of(cell) or cell.name} - {cell.name}
-    after = (_world(root, cell, settings).folder, *(root / "cells" / name for name in sorted(names)))
+    needed = {Cell(cell.seed, cell.task, "bc"), start_of(cell) or cell} - {cell}
+    after = (_world(root, cell, settings).folder, *(root / "cells" / one.name for one in sorted(needed)))
     return Job("cell", root / "cells" / cell.name, options, SECONDS.get(cell.method, SECONDS["cell"]), after=after)
 
 

@@ -101,7 +101,7 @@ def what_tells(root: Path, finished: Sequence[Figures]) -> str:
         cell = _cell(one)
         before = start_of(cell)
         if before is not None:
-            start = json.loads((root / "cells" / before / "done.json").read_text())["cell"]["real_success"]
+            start = json.loads((root / "cells" / before.name / "done.json").read_text())["cell"]["real_success"]
             found.extend(signs.gather(root / "cells" / cell.name, start))
     lines = signs.rows(found)
     if not lines:
