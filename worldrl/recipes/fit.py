@@ -32,7 +32,7 @@ class Config:
     episodes: str = option(MISSING, "folder of a data set, or of one data set a task: one network then learns them all")
     observation: str = option(MISSING, "folder of the observation pipeline, or of one a task, named like the data sets")
     out: str = option(MISSING, "folder of the world, or of one a task")
-    features: str = option("", "folder of the feature cache; empty for none")
+    features: str = option("", "folder of the feature cache, or of one for each task; empty for none")
     world_model: WorldModelOptions = field(default_factory=WorldModelOptions)
     steps: int = option(1800, "gradient steps of the dynamics")
     success_steps: int = option(2500, "gradient steps of the success classifier")
@@ -104,7 +104,7 @@ def _load(config: Config, name: str, folder: Path) -> _Task:
     from worldrl.data.dataset import Dataset
 
     dataset = Dataset(folder)
-    cache = Path(config.features) if config.features else None
+    cache = Path(config.features) / name if config.features else None
     with pipeline_at(need(str(Path(config.observation) / name), "observation pipeline"), cache) as pipeline:
         tokens = tokens_of(dataset, pipeline)
         places = pipeline.places() if len(pipeline.shape) == 2 else None

@@ -86,7 +86,7 @@ def world(folder: Path, options: Options) -> Options:
     """Fit one network to the episodes of one task or of all; the result is a world for each task."""
     own = "own_" if len(options["tasks"]) == 1 else ""
     for task in options["tasks"]:
-        for name in ("episodes", "observation"):
+        for name in ("episodes", "observation", "features"):
             (folder / name).mkdir(exist_ok=True)
             (folder / name / task).symlink_to(Path("../../../data") / task / name)
     change = {name: options[name] for name in ("push", "reach", "blur")} | options["fit"]
@@ -95,6 +95,7 @@ def world(folder: Path, options: Options) -> Options:
         fit.Config(
             episodes=str(folder / "episodes"),
             observation=str(folder / "observation"),
+            features=str(folder / "features"),
             out=str(folder / "world"),
             world_model=WorldModelOptions(**shape),
             steps=options[f"{own}fit_steps"],
