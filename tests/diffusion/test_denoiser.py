@@ -29,7 +29,7 @@ class Oracle(nn.Module):
 
 def denoiser(net: nn.Module, *, drift: nn.Module | None = None) -> Denoiser:
     ones = torch.ones(K, D)
-    return Denoiser(net, NoiseSchedule(), drift=drift, change_scale=2 * ones, weight=ones.clone(), differences=True)
+    return Denoiser(net, NoiseSchedule(), drift=drift, change_scale=2 * ones, weight=ones.clone())
 
 
 def net(members: int = 2) -> TokenDenoiserNet:

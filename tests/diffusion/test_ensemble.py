@@ -28,7 +28,7 @@ class Oracle(nn.Module):
 
 def wrap(net: nn.Module, *, scale: float = 1.0) -> Denoiser:
     ones = torch.ones(SHAPE)
-    return Denoiser(net, SCHEDULE, drift=None, change_scale=scale * ones, weight=ones, differences=False)
+    return Denoiser(net, SCHEDULE, drift=None, change_scale=scale * ones, weight=ones)
 
 
 def given(rows: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -56,11 +56,14 @@ class Tokens:
 def set_scale(model: DiffusionWorldModel, sampler: SegmentSampler, *, floor: float = 0.03) -> None:
     """Fit the drift of tokens, measure how far each number strays from it in a step, and weigh the loss by that.
 
-    Pixels are alike, have no drift and keep unit scale and weight. A number of a token that never strays by more than
-    the floor is noise of the measurement: it keeps the floor as its unit, so that the model need not explain it.
+    Pixels are alike: they have no drift, and the spread of all of their changes is the unit of each. A number of a
+    token that never strays by more than the floor is noise of the measurement: it keeps the floor as its unit, so that
+    the model need not explain it.
     """
     denoiser = model.denoiser
     if not isinstance(denoiser.drift, LinearDrift):
+        squares = [(b.obs[:, -1] - b.obs[:, -2]).square().mean() for b in sampler.epoch(256)]
+        denoiser.change_scale.fill_(2.0 * torch.stack(squares).mean().sqrt().clamp_min(floor))
         return
     batches = list(sampler.epoch(4096))
     obs, codes = torch.cat([b.obs for b in batches]), torch.cat([model.codes(b.acts) for b in batches])
@@ -111,7 +114,7 @@ def fit_dynamics(
         average: How much of the running average is kept at each step.
         push: Share of the rows whose newest observations are imagined from those before.
         reach: How many of them at most, one after the other; each batch draws its own number.
-        blur: Highest standard deviation of noise on the past of tokens, in units of their change; each row has its own.
+        blur: Highest standard deviation of noise on the past, in units of its change; each row has its own.
         seed: Of batches, noise and members' draws.
         progress: Called with the step and the loss.
 
@@ -176,8 +179,7 @@ class _Course:
         rng: torch.Generator,
         seed: int,
     ) -> None:
-        self.model, self.rng = model, rng
-        self.blur = blur if model.denoiser.differences else 0.0
+        self.model, self.rng, self.blur = model, rng, blur
         recorded = tokens.obs, tokens.acts, tokens.success
         model.action_code.fit(torch.cat([torch.as_tensor(acts) for acts in tokens.acts]), seed=seed)
         set_scale(model, SegmentSampler(*recorded, history=model.history, seed=seed))
@@ -201,7 +203,7 @@ class _Course:
             past = self._imagine(past, codes, batch.padding, push)
         past = past[:, self.reach :]
         if self.blur:
-            level = self.blur * torch.rand((len(past), 1, 1, 1), generator=self.rng)
+            level = self.blur * torch.rand((len(past), *(1,) * (past.ndim - 1)), generator=self.rng)
             noise = torch.randn(past.shape, generator=self.rng)
             past = past + level * denoiser.change_scale * denoiser.moves * noise
         return past

@@ -40,7 +40,7 @@ FRAME_SIZES: dict[str, dict[str, Any]] = {
 """Shapes of the frame U-Net by name; ``base`` has that of World4RL's network, too large for a CPU."""
 THRESHOLDS = ("success_threshold", "audit_threshold", "halt_threshold", "support_threshold")
 RESIDUAL_SCHEDULE = {"p_mean": 1.6, "sigma_max": 10.0}
-"""Noise levels for tokens.
+"""Noise levels.
 
 What is left after the drift is small nearly always and large where something is touched. Sampling must start where
 noise hides the large ones too: from a lower level, a start that does not show a thing moving says that it stands, and
@@ -104,7 +104,7 @@ class DiffusionWorldModel(nn.Module):
             steps,
         )
         self.net_args = dict(sizes(obs_shape)["small"] if net is None else net)
-        self.schedule_args = dict(RESIDUAL_SCHEDULE if schedule is None and len(obs_shape) == 2 else schedule or {})
+        self.schedule_args = dict(RESIDUAL_SCHEDULE if schedule is None else schedule)
         self.action_code: ActionCode = make_code(action_code, act_dim)
         code_dim = self.action_code.dim + (tasks if tasks > 1 else 0)
         backbone, self.members = _backbone(obs_shape, history, code_dim, self.net_args)
@@ -115,7 +115,6 @@ class DiffusionWorldModel(nn.Module):
             drift=_drift(obs_shape, history, code_dim),
             change_scale=ones,
             weight=ones.clone(),
-            differences=len(obs_shape) == 2,
         )
         self.success, self.audit = _success(obs_shape), _success(obs_shape)
         self.support = Support(obs_shape)
