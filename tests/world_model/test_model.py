@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from worldrl.data.segments import SegmentSampler
 from worldrl.diffusion.denoiser import Denoiser
 from worldrl.errors import CheckpointError, ConfigError
-from worldrl.evaluation.fidelity import judged_successful
+from worldrl.evaluation.fidelity import judged_successful, one_step_error
+from worldrl.evaluation.heeding import action_verdict
 from worldrl.evaluation.recorded import replay_of
 from worldrl.world_model.fit import Tokens, fit_dynamics
 from worldrl.world_model.judges import calibrate, fit_success
@@ -182,3 +184,22 @@ def test_the_border_of_success_is_where_replays_succeed_as_often_as_recorded(wor
     recorded = np.mean([success.any() for success in world.success])
     found = judged_successful(model, replay_of(world, history=model.history), seed=1).double().mean()
     assert abs(float(found) - recorded) <= 0.1
+
+
+def test_a_world_of_frames_heeds_its_actions_after_few_updates() -> None:
+    rng, obs, acts = np.random.default_rng(0), [], []
+    grid = np.stack(np.meshgrid(np.arange(16), np.arange(16), indexing="ij"), axis=-1)
+    for _ in range(40):
+        act = rng.uniform(-1, 1, (12, 2)).astype(np.float32)
+        places = np.clip(8 + np.cumsum(np.concatenate([rng.uniform(-4, 4, (1, 2)), act]), axis=0), 2, 13)
+        light = np.exp(-np.square(grid - places[:, None, None]).sum(axis=-1) / 4)
+        obs.append(np.repeat(0.3 * light[:, None], 3, axis=1).astype(np.float32))
+        acts.append(act)
+    seen = Tokens(obs, acts, [np.zeros(13, bool)] * 40, ["policy"] * 40)
+    model = make(FRAMES | {"steps": 1, "net": {"channels": [32], "blocks": 1, "members": 1}})
+    fit_dynamics([model], [seen.subset(range(32))], steps=200, batch_size=32, lr=5e-3, push=0.0, seed=0)
+    held = seen.subset(range(32, 40))
+    sampler = SegmentSampler(held.obs, held.acts, held.success, history=model.history, seed=0)
+    batch = next(iter(sampler.epoch(96)))
+    assert one_step_error(model, [(batch.obs, batch.acts)], seed=0).skill > 0.5
+    assert action_verdict(model, batch.obs, batch.acts, seed=0).passed

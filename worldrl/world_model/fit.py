@@ -21,6 +21,8 @@ The hand's motion is exactly predictable and every imagined step stands on it; a
 (our choice: with them the hand strays half as far in ten imagined steps).
 """
 
+GREY = 1 / 255
+"""Half a grey level, of pixels in ``[-1, 1]``."""
 PUSH_AFTER = 0.15
 """Share of the steps before the past that is trained on may be imagined: what an untrained model imagines is no past.
 """
@@ -63,7 +65,7 @@ def set_scale(model: DiffusionWorldModel, sampler: SegmentSampler, *, floor: flo
     denoiser = model.denoiser
     if not isinstance(denoiser.drift, LinearDrift):
         squares = [(b.obs[:, -1] - b.obs[:, -2]).square().mean() for b in sampler.epoch(256)]
-        denoiser.change_scale.fill_(2.0 * torch.stack(squares).mean().sqrt().clamp_min(floor))
+        denoiser.change_scale.fill_(2.0 * torch.stack(squares).mean().sqrt().clamp_min(GREY))
         return
     batches = list(sampler.epoch(4096))
     obs, codes = torch.cat([b.obs for b in batches]), torch.cat([model.codes(b.acts) for b in batches])
