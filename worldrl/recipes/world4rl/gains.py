@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from worldrl.evaluation.intervals import SeedGain, paired_over_seeds, upper_bound
+from worldrl.recipes.table import markdown
 
 Figures = dict[str, Any]
 WORSE, ALARM = -0.05, 0.0
@@ -34,6 +35,27 @@ def told(gain: SeedGain | None, digits: int = 0) -> str:
         return "-"
     mean, low, high = (f"{100 * x:+.{digits}f}" for x in (gain.mean, gain.interval.low, gain.interval.high))
     return f"{mean} [{low}, {high}]"
+
+
+def ablations(finished: Sequence[Figures]) -> str:
+    """Say what each change of ours costs on the cells where it was made."""
+    rows = []
+    for name in dict.fromkeys(one["ablation"] for one in finished if one["ablation"] != "none"):
+        mine = [one for one in finished if one["ablation"] == name]
+        gain = gain_over("ours", mine, finished)
+        if gain is not None:
+            after = sum(one["real_success"] for one in mine) / len(mine)
+            rows.append([name, len(mine), f"{100 * after:.0f}", told(gain, 1), _verdict(gain)])
+    header = ["change", "cells", "mean real success", "against ours as it is (paired 95 %)", "verdict"]
+    return "## What each part of ours is worth\n\n" + markdown(header, rows) if rows else ""
+
+
+def _verdict(gain: SeedGain) -> str:
+    if not any(gain.by_seed) and gain.interval.low == gain.interval.high:
+        return "the same runs: it never acted"
+    if 0.0 in gain.interval:
+        return "no difference"
+    return "worse" if gain.mean < 0 else "better"
 
 
 def is_worse(one: Figures, finished: Sequence[Figures]) -> bool:

@@ -35,7 +35,13 @@ def write(root: Path, cells: Sequence[Cell], results: Path, *, done: Collection[
         json.dumps({"cells": [_told(figures) for figures in finished], "missing": missing}, indent=1) + "\n"
     )
     distinct = ranking.distinct(root, finished)
-    parts = [_cells_table(finished), _summary(finished), gains.promise(finished), ranking.ranking(root, distinct)]
+    parts = [
+        _cells_table(finished),
+        _summary(gains.plain(finished)),
+        gains.ablations(finished),
+        gains.promise(finished),
+        ranking.ranking(root, distinct),
+    ]
     parts += [ranking.what_tells(root, distinct), _times(root)]
     made = f"{len(finished)} of {len(cells)} cells are done. Made by `{made_by}`, which goes on where it was stopped."
     text = "\n\n".join(part for part in [*parts, _missing_table(missing), made] if part)
@@ -103,8 +109,8 @@ def _summary(finished: Sequence[Figures]) -> str:
     from worldrl.evaluation.aggregate import interquartile_mean, probability_of_improvement
 
     rows = []
-    for method, ablation in sorted({(one["method"], one["ablation"]) for one in finished}):
-        mine = [one for one in finished if (one["method"], one["ablation"]) == (method, ablation)]
+    for method in dict.fromkeys(one["method"] for one in finished):
+        mine = [one for one in finished if one["method"] == method]
         scores, base = _by_task(mine, "real_success"), _by_task(mine, "bc_success")
         middle = interquartile_mean(scores, seed=0)
         better = probability_of_improvement(scores, base, seed=0)
@@ -112,13 +118,13 @@ def _summary(finished: Sequence[Figures]) -> str:
         trials = sum(one["replays"] for one in mine)
         false = sum(one["false_successes"] for one in mine) / max(1, trials)
         rows.append([
-            method, ablation, len(mine), _points(mean),
+            method, len(mine), _points(mean),
             *(gains.told(gains.gain_over(start, mine, finished), 1) for start in STARTS),
             f"{_points(middle.mean)} [{_points(middle.interval.low)}, {_points(middle.interval.high)}]",
             f"{better.mean:.2f} [{better.interval.low:.2f}, {better.interval.high:.2f}]",
             f"{_points(false)} % of {trials}",
         ])  # fmt: skip
-    header = ["method", "ablation", "cells", "mean real success", "over bc (paired 95 %)",
+    header = ["method", "cells", "mean real success", "over bc (paired 95 %)",
               "over filtered_bc (paired 95 %)", "over ours as it is (paired 95 %)", "interquartile mean (95 %)",
               "probability of improvement (95 %)", "false successes"]  # fmt: skip
     return "## Over tasks and seeds\n\n" + markdown(header, rows) if rows else ""
