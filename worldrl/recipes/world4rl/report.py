@@ -41,10 +41,12 @@ def write(root: Path, cells: Sequence[Cell], results: Path, *, done: Collection[
         gains.ablations(finished),
         gains.promise(finished),
         ranking.ranking(root, distinct),
+        ranking.what_tells(root, distinct),
+        _times(root),
+        _missing_table(missing),
     ]
-    parts += [ranking.what_tells(root, distinct), _times(root)]
     made = f"{len(finished)} of {len(cells)} cells are done. Made by `{made_by}`, which goes on where it was stopped."
-    text = "\n\n".join(part for part in [*parts, _missing_table(missing), made] if part)
+    text = "\n\n".join(part for part in [*parts, made] if part)
     (results / "world4rl.md").write_text(text + "\n")
     points = [(one["imagined"], one["real"], one["method"]) for one in ranking.policies(root, distinct)]
     if points:
