@@ -1,6 +1,7 @@
 """The grid of an experiment: what is run, in which order, what is repeated, and what is told of failures."""
 
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -165,14 +166,19 @@ def test_what_was_made_under_other_options_is_not_told(tmp_path: Path) -> None:
 
 
 def test_an_ablation_is_held_against_ours_as_it_is(tmp_path: Path) -> None:
-    wanted = [Cell(0, "door-lock", method) for method in ("bc", "filtered_bc", "ours")]
-    wanted.append(Cell(0, "door-lock", "ours", "keep_last"))
-    for one, wins in zip(wanted, (60, 70, 80, 50), strict=True):
-        put(tmp_path, cell("door-lock", one.method, [1] * wins + [0] * (100 - wins), ablation=one.ablation))
+    wanted = [Cell(seed, "door-lock", method) for seed in range(3) for method in ("bc", "filtered_bc", "ours")]
+    wanted += [Cell(seed, "door-lock", "ours", "keep_last") for seed in range(3)]
+    wanted.append(Cell(0, "door-lock", "ours", "no_halt"))
+    successes = {"bc": 60, "filtered_bc": 70, "none": 80, "keep_last": 50, "no_halt": 50}
+    for one in wanted:
+        wins = successes[one.ablation if one.method == "ours" else one.method]
+        outcomes = [1] * wins + [0] * (100 - wins)
+        put(tmp_path, cell("door-lock", one.method, outcomes, seed=one.seed, ablation=one.ablation))
     text = written(tmp_path, wanted)
-    whole = next(line for line in text.splitlines() if line.startswith("| ours | 1 |")).split(" | ")
+    whole = next(line for line in text.splitlines() if line.startswith("| ours | 3 |")).split(" | ")
     assert whole[5] == "-" and whole[3].startswith("+20.0 [")
-    assert "| keep_last | 1 | 50 | -30.0 [" in text and "] | worse |" in text
+    assert re.search(r"\| keep_last \| 3 \| 50 \| -30.0 \[.*\] \| worse \|", text)
+    assert re.search(r"\| no_halt \| 1 \| 50 \| -30.0 \[.*\] \| too few cells \|", text)
 
 
 def test_policies_that_a_switch_which_never_acted_made_again_count_once(tmp_path: Path) -> None:

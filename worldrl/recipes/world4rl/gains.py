@@ -10,6 +10,9 @@ Figures = dict[str, Any]
 WORSE, ALARM = -0.05, 0.0
 """A cell is flagged whose mean loss against cloning is more than this, with an interval that lies below the second."""
 
+FEWEST = 3
+"""Cells below which nothing is said of a change: PPO's chance moves one cell by more than its episodes tell."""
+
 
 def plain(finished: Sequence[Figures]) -> list[Figures]:
     """Return the cells in which nothing is ablated."""
@@ -53,6 +56,8 @@ def ablations(finished: Sequence[Figures]) -> str:
 def _verdict(gain: SeedGain) -> str:
     if not any(gain.by_seed) and gain.interval.low == gain.interval.high:
         return "the same runs: it never acted"
+    if len(gain.by_seed) < FEWEST:
+        return "too few cells"
     if 0.0 in gain.interval:
         return "no difference"
     return "worse" if gain.mean < 0 else "better"
