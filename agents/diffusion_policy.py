@@ -56,7 +56,8 @@ class DiffusionPolicy(nn.Module):
         proprio: How many numbers of proprioception it is shown, the first ones; 0 for all, and for frames.
 
     Raises:
-        ConfigError: If a number is less than one, more are executed than planned, or more steps sampled than trained.
+        ConfigError: If a number is less than one, more are executed than planned, more steps sampled than trained, or
+            there are not as many numbers of proprioception.
     """
 
     def __init__(

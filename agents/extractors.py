@@ -73,7 +73,7 @@ def make_extractor(obs_shape: tuple[int, ...], *, proprio: int = 0) -> TokenExtr
     """
     check_proprio(obs_shape, proprio)
     space = spaces.Box(-np.inf, np.inf, obs_shape, np.float32)
-    return TokenExtractor(space, proprio=proprio) if len(obs_shape) == 2 else FrameExtractor(space)
+    return extractor_class(obs_shape)(space, **({"proprio": proprio} if proprio else {}))
 
 
 def check_proprio(obs_shape: tuple[int, ...], proprio: int) -> None:

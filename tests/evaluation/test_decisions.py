@@ -147,5 +147,7 @@ def test_wrong_input_is_refused() -> None:
         rank_correlation([1, 2, 3], [1, 2], seed=0)
     with pytest.raises(ValueError, match="real must be as many as imagined, 3, got 4"):
         rank_correlation([1, 2, 3], [1, 2, 3, 4], seed=0)
+    with pytest.raises(ValueError, match="episodes must be as many as real, 3, got"):
+        reachable_correlation([0.1, 0.2, 0.3], [10, 10], seed=0)
     with pytest.raises(DataError, match=r"imagined success must differ between policies to rank them, got 1\.0"):
         rank_correlation([1, 1, 1], [1, 2, 3], seed=0)

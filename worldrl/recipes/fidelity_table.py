@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from worldrl.recipes.table import markdown
+
 STEPS = (1, 10, 25, 50)
 """Steps of imagination at which pictures are told."""
 PICTURES = (("psnr", "PSNR (dB)", 1), ("ssim", "SSIM", 3), ("st_lpips", "ST-LPIPS (lower is better)", 3))
@@ -10,9 +12,9 @@ PICTURES = (("psnr", "PSNR (dB)", 1), ("ssim", "SSIM", 3), ("st_lpips", "ST-LPIP
 def table(figures: dict[str, Any]) -> str:
     """Return one row a figure: its value, what it is to be held against, and over how much it was measured."""
     rows = [*_predictions(figures), *_judgements(figures), *_pictures(figures["pictures"]), *_policies(figures)]
-    lines = [f"| {' | '.join(row)} |" for row in (("figure", "value", "beside it", "over"), ("---",) * 4, *rows)]
     head = f"Task `{figures['task']}`, {figures['episodes']} held-out episodes, seed {figures['seed']}."
-    return "\n".join([head, "", *lines, *_notes(figures["pictures"])])
+    lines = markdown(("figure", "value", "beside it", "over"), rows)
+    return "\n".join([head, "", lines, *_notes(figures["pictures"])])
 
 
 def _predictions(figures: dict[str, Any]) -> list[tuple[str, ...]]:

@@ -11,6 +11,7 @@ from worldrl.errors import ConfigError
 from worldrl.recipes import demo as demo_recipe
 from worldrl.recipes.config import changes, flat
 from worldrl.recipes.parts import option, say
+from worldrl.recipes.table import markdown
 
 HEADER = (
     "seed",
@@ -89,11 +90,6 @@ def table(summaries: list[dict[str, Any]], made_by: str) -> str:
     from worldrl.evaluation.intervals import paired_over_seeds
 
     first = summaries[0]
-    rows = [
-        "| " + " | ".join(HEADER) + " |",
-        "|" + "---|" * len(HEADER),
-        *(_row(summary) for summary in summaries),
-    ]
     outcomes = [[np.array(summary["outcomes"][who]) for summary in summaries] for who in ("refined", "bc")]
     gain = paired_over_seeds(outcomes[0], outcomes[1], seed=0)
     low, high = 100 * gain.interval.low, 100 * gain.interval.high
@@ -103,7 +99,7 @@ def table(summaries: list[dict[str, Any]], made_by: str) -> str:
             f"Task `{first['task']}`, {first['observation']}, encoder {encoder}, {first['episodes']} held-out "
             "episodes a policy and seed, the same starts for both.",
             "",
-            *rows,
+            markdown(HEADER, map(_row, summaries)),
             "",
             f"Mean gain {100 * gain.mean:+.1f} points of real success, paired 95 % interval [{low:+.1f}, {high:+.1f}] "
             "(bootstrap over seeds and episodes).",
@@ -114,8 +110,8 @@ def table(summaries: list[dict[str, Any]], made_by: str) -> str:
     )
 
 
-def _row(summary: dict[str, Any]) -> str:
-    cells = [
+def _row(summary: dict[str, Any]) -> list[Any]:
+    return [
         summary["seed"],
         f"masks: {summary['masks']}",
         _share(summary["bc_success"], summary["bc_interval"]),
@@ -129,7 +125,6 @@ def _row(summary: dict[str, Any]) -> str:
         f"{summary['seconds_total']:.0f}",
         summary["peak_memory_gb"],
     ]
-    return "| " + " | ".join(map(str, cells)) + " |"
 
 
 def _share(success: float, interval: list[float]) -> str:
