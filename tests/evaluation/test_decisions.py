@@ -14,8 +14,7 @@ from worldrl.evaluation.decisions import (
     failed_replay,
     false_success,
     missed_success,
-    rank_correlation,
-    reachable_correlation,
+    repeatable,
 )
 from worldrl.evaluation.fidelity import Replay
 from worldrl.evaluation.intervals import wilson
@@ -105,35 +104,21 @@ def test_missed_and_made_up_successes_are_counted() -> None:
     assert missed_success(Dream(1.0), succeeded).trials == 3
 
 
-def test_one_swap_among_four_policies_costs_a_fifth() -> None:
-    # 1 - 6 (0 + 1 + 1 + 0) / (4 (16 - 1)) = 0.8
-    result = rank_correlation([0.9, 0.8, 0.7, 0.1], [0.6, 0.4, 0.5, 0.3], seed=0)
-    assert result.rho == pytest.approx(0.8)
-    assert result.spread == pytest.approx(30)
-    assert result.policies == 4
-    assert result.interval.low < 0.8 <= result.interval.high <= 1
+class Wavering(Dream):
+    """The line, where half of the chance takes a step for half as long again."""
+
+    def imagine(self, obs: Tensor, acts: Tensor, *, noise: Tensor, choice: Tensor) -> Imagined:
+        nxt = obs[:, -1] + torch.where(choice[:, None] < 0.5, 1.0, 1.5) * acts[:, -1]
+        return Imagined(nxt, (nxt[:, 0] > 2).float(), torch.zeros(len(nxt)))
 
 
-def test_ties_share_their_mean_rank() -> None:
-    # Ranks 1.5 1.5 3 4 against 1 2 3 4, each less 2.5: products 1.5 + 0.5 + 0.25 + 2.25 = 4.5; squares 4.5 and 5.
-    assert rank_correlation([0, 0, 1, 2], [1, 2, 3, 4], seed=0).rho == pytest.approx(4.5 / (4.5 * 5) ** 0.5)
-
-
-def test_only_the_order_matters() -> None:
-    imagined, real = np.array([0.1, 0.5, 0.2, 0.9]), np.array([1.0, 2.0, 4.0, 3.0])
-    first, second = rank_correlation(imagined, real, seed=3), rank_correlation(imagined**3, np.exp(real), seed=3)
-    assert (first.rho, first.interval) == (second.rho, second.interval)
-    assert rank_correlation(imagined, -imagined, seed=0).rho == pytest.approx(-1)
-
-
-def test_chance_in_few_episodes_bounds_what_ranking_can_reach() -> None:
-    real = np.linspace(0.4, 0.6, 12)
-    few, many = (reachable_correlation(real, np.full(12, count), seed=0) for count in (20, 10_000))
-    assert few == 0.0 and many > 0.98  # a spread of 6 points is less than the chance of 11 in twenty episodes
-    rng, true = np.random.default_rng(0), np.linspace(0.1, 0.9, 200)
-    first, second = (rng.binomial(10, true) / 10 for _ in range(2))
-    reached = rank_correlation(true, second, seed=0, resamples=1).rho
-    assert reachable_correlation(first, np.full(200, 10), seed=0) == pytest.approx(reached, abs=0.03)
+def test_only_what_succeeds_whatever_the_chance_is_repeatable() -> None:
+    starts = Starts(torch.zeros(4, 1, 1), torch.zeros(4, 0, 1))
+    # 3 is beyond two either way, 1.5 in half of the times; the third counts up to its end alone; the last never did.
+    imagined = run([[3, 0], [1.5, 0], [1.5, 9], [3, 0]], lengths=[1, 1, 1, 1], success=[True, True, True, False])
+    assert repeatable(Wavering(1.0), starts, imagined).tolist() == [True, False, False, False]
+    assert repeatable(Wavering(1.0), starts, imagined, share=0.1).tolist() == [True, True, True, False]
+    assert not repeatable(Wavering(1.0), starts, run([[3, 0]] * 4, [1] * 4, [False] * 4)).any()
 
 
 def test_wrong_input_is_refused() -> None:
@@ -143,11 +128,8 @@ def test_wrong_input_is_refused() -> None:
         false_success(Line(), [episode(0)], run([[1]], [1], [True]), slack=-1)
     with pytest.raises(DataError, match="must have simulator states"):
         false_success(Line(), [episode(0, states=0)], run([[1]], [1], [True]))
-    with pytest.raises(ValueError, match=r"real must be .* of at least 3 policies"):
-        rank_correlation([1, 2, 3], [1, 2], seed=0)
-    with pytest.raises(ValueError, match="real must be as many as imagined, 3, got 4"):
-        rank_correlation([1, 2, 3], [1, 2, 3, 4], seed=0)
-    with pytest.raises(ValueError, match="episodes must be as many as real, 3, got"):
-        reachable_correlation([0.1, 0.2, 0.3], [10, 10], seed=0)
-    with pytest.raises(DataError, match=r"imagined success must differ between policies to rank them, got 1\.0"):
-        rank_correlation([1, 1, 1], [1, 2, 3], seed=0)
+    starts = Starts(torch.zeros(1, 1, 1), torch.zeros(1, 0, 1))
+    with pytest.raises(ValueError, match="starts must be one for each of the 2 episodes, got 1"):
+        repeatable(Dream(1.0), starts, run([[1], [1]], [1, 1], [True, True]))
+    with pytest.raises(ValueError, match=r"times must be at least 1 and share in \[0, 1\], got 0 and 0.9"):
+        repeatable(Dream(1.0), starts, run([[1]], [1], [True]), times=0)

@@ -49,6 +49,7 @@ def test_the_command_leaves_figures_and_table(made: dict[str, str], tmp_path: Pa
     (found,) = figures["policies"]
     assert found["imagined_success"]["trials"] == 4
     assert found["false_success"]["trials"] == found["imagined_success"]["count"]
+    assert found["repeatable_false_success"]["trials"] <= found["false_success"]["trials"]
 
 
 def test_pictures_can_be_left_out(made: dict[str, str], tmp_path: Path) -> None:
@@ -80,7 +81,8 @@ def test_the_table_has_a_row_a_figure_and_says_what_is_missing() -> None:
             "size": 64, "encoder": "dinov2_vits14", "frames": 12, "clips": 1, "episodes_by_step": [3, 2],
             "imagined": side, "held": side | {"psnr": [20.0, 19.0]}, "redrawn": None,
         },
-        "policies": [{"policy": "runs/a", "imagined_success": share, "halted": 0.5, "false_success": share}],
+        "policies": [{"policy": "runs/a", "imagined_success": share, "halted": 0.5, "false_success": share,
+                      "repeatable_false_success": share}],
     }  # fmt: skip
     lines = table(figures).splitlines()
     for row in (

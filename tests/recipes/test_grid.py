@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from worldrl.recipes.world4rl import gains, records, report, signs
-from worldrl.recipes.world4rl.grid import ABLATIONS, OURS, Cell, cells, refine_options, start_of
+from worldrl.recipes.world4rl.grid import ABLATIONS, OURS, Cell, cells, refine_options, start_of, worlds_name
 from worldrl.recipes.world4rl.jobs import Job, left, plan
 from worldrl.recipes.world4rl.runner import Limits, failure, run_jobs
 
@@ -62,6 +62,14 @@ def test_every_job_comes_after_what_it_needs_and_one_world_is_shared(tmp_path: P
     places = {job.folder: i for i, job in enumerate(jobs)}
     assert [job.kind for job in jobs].count("world") == 3 and [job.kind for job in jobs].count("data") == 2
     assert all(places[needed] < places[job.folder] for job in jobs for needed in job.after)
+
+
+def test_policies_of_a_task_and_seed_are_ranked_in_one_world(tmp_path: Path) -> None:
+    both = [Cell(0, "soccer", "world4rl"), Cell(0, "soccer", "ours", "no_push")]
+    jobs = {job.folder.name: job for job in plan(tmp_path, both, SETTINGS)}
+    for one in both:
+        worlds = [folder.name for folder in jobs[one.name].after if folder.parent.name == "worlds"]
+        assert worlds == [worlds_name(one).removeprefix("worlds/"), "soccer"]
 
 
 def test_only_what_an_option_concerns_is_another_job(tmp_path: Path) -> None:
@@ -124,13 +132,15 @@ def cell(task: str, method: str, outcomes: list[int], **more: Any) -> dict[str, 
         "task": task, "seed": 0, "method": method, "ablation": "none", "masks": "simulator", "expert_success": 1.0,
         "bc_success": 0.5, "real_success": share, "imagined_success": 0.9, "episodes": len(outcomes),
         "real_steps": 10, "outcomes": outcomes, "false_success_rate": 0.1, "false_successes": 1, "replays": 10,
+        "repeatable": 4, "repeatable_false": 1,
     } | more  # fmt: skip
 
 
 def put(root: Path, figures: dict[str, Any], refinement: dict[str, Any] | None = None) -> None:
     folder = root / "cells" / Cell(figures["seed"], figures["task"], figures["method"], figures["ablation"]).name
     folder.mkdir(parents=True)
-    done = {"cell": figures, "seconds": 5.0, "ranking": [], "refinement": refinement}
+    own = {"imagined": figures["imagined_success"], "real": figures["real_success"], "episodes": figures["episodes"]}
+    done = {"cell": figures, "seconds": 5.0, "ranking": [own], "refinement": refinement}
     (folder / "done.json").write_text(json.dumps(done))
     (folder / "job.json").write_text(json.dumps({"kind": "cell"}))
 
@@ -154,6 +164,7 @@ def test_the_report_tells_what_there_is_what_is_missing_and_what_failed(tmp_path
     assert saved["cells"][2]["seconds"] == 5.0
     assert "failed: it broke" in text and "+30 [" in text and "masks: simulator" in text
     assert "3 of 4 cells are done" in text and "`worldrl reproduce`" in text
+    assert "| 1 of 10 | 1 of 4 |" in text and "| 10 % of 10 | 25 % of 4 |" in text
     assert "0 are worse" in text and "up to 95 %" in text
 
 
@@ -207,7 +218,7 @@ def test_a_sign_that_grows_as_real_success_falls_is_found(tmp_path: Path) -> Non
         "candidates": [start, *on_the_way], "pace": 30.0,
         "checkpoints": [f"policy-at-{one['steps']}" for one in on_the_way],
     }  # fmt: skip
-    ranking = [{"real": 0.5 - 0.05 * n, "imagined": 0.9} for n in range(1, 8)]
+    ranking = [{"real": 0.5 - 0.05 * n, "imagined": 0.9} for n in (9, *range(1, 8))]  # the kept policy comes first
     (tmp_path / "done.json").write_text(json.dumps({"refinement": made, "ranking": ranking}))
     found = signs.gather(tmp_path, 0.5)
     assert found[0]["change"] == pytest.approx(-0.05) and found[0]["haste"] == pytest.approx(1 / 30)

@@ -30,6 +30,7 @@ def test_the_grid_runs_every_kind_of_job_and_repeats_none(tmp_path: Path) -> Non
     assert saved["missing"] == []
     for one in saved["cells"]:
         assert one["masks"] == "simulator" and one["episodes"] == 3 and one["real_steps"] > 0
+        assert one["repeatable"] <= one["replays"]
         assert {"expert_success", "bc_success", "imagined_success", "false_success_rate", "seconds"} <= set(one)
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("done.json")}
     second = reproduce(tmp_path)

@@ -6,7 +6,7 @@ from pathlib import Path
 from omegaconf import MISSING
 
 from worldrl.errors import ConfigError
-from worldrl.recipes.measurement import held_out, imagine, save
+from worldrl.recipes.measurement import IMAGINED, held_out, imagine, save
 from worldrl.recipes.parts import EnvOptions, check_positive, need, option, say, use_threads
 
 
@@ -53,7 +53,7 @@ def run(config: Config) -> str:
             imagined = None
             if config.world:
                 world = World.from_pretrained(need(config.world, "world"))
-                imagined = imagine(world, policy, episodes=128, seed=config.seed)
+                imagined = imagine(world, policy, episodes=IMAGINED, seed=config.seed)
             reports.append(trials.report(outcomes, name=Path(path).name, origin=origin, imagined_success=imagined))
     gains = save(reports, Path(config.out), seed=config.seed)
     for report, gain in zip(reports[1:], gains, strict=True):

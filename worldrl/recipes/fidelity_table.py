@@ -6,6 +6,8 @@ from worldrl.recipes.table import markdown
 
 STEPS = (1, 10, 25, 50)
 """Steps of imagination at which pictures are told."""
+POLICY = ("imagined_success", "false_success", "repeatable_false_success")
+"""What is told of a policy."""
 PICTURES = (("psnr", "PSNR (dB)", 1), ("ssim", "SSIM", 3), ("st_lpips", "ST-LPIPS (lower is better)", 3))
 
 
@@ -63,11 +65,12 @@ def _beside(pictures: dict[str, Any], name: str, digits: int, *, step: int | Non
 def _policies(figures: dict[str, Any]) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for found in figures["policies"]:
-        success, false = found["imagined_success"], found["false_success"]
+        success, false, still = (found[name] for name in POLICY)
         halted = f"halted: {100 * found['halted']:.0f} %"
         rows += [
             (f"`{found['policy']}`: imagined success", _share(success), halted, _trials(success)),
             (f"`{found['policy']}`: false success", _share(false), "should be 0 %", _trials(false)),
+            (f"`{found['policy']}`: of those that repeat", _share(still), "should be 0 %", _trials(still)),
         ]
     return rows
 

@@ -11,6 +11,9 @@ import numpy as np
 
 from worldrl.recipes.parts import EnvOptions, bar, make_envs, need, pipeline_at, seeds_for
 
+IMAGINED = 128
+"""Imagined episodes of the figure that stands beside the real one."""
+
 
 @dataclass(frozen=True)
 class HeldOut:

@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from worldrl.recipes import clone, evaluate, offline, plan, refine
-from worldrl.recipes.world4rl.grid import OWN, RANKED, Cell, refine_options, start_of, worlds_name
+from worldrl.recipes.world4rl.grid import OWN, RANKED, Cell, judge_of, refine_options, start_of, worlds_name
 from worldrl.recipes.world4rl.stages import SLOTS, Options, cloning, environment
 
 CHECKPOINTS = (60, 200, 500)
@@ -15,15 +15,24 @@ CHECKPOINTS = (60, 200, 500)
 PLANNED = 20
 """Real episodes of planning, which is slow."""
 
+UNREPLAYED: Options = {
+    "false_success_rate": None, "false_successes": 0, "replays": 0, "repeatable": 0, "repeatable_false": 0,
+}  # fmt: skip
+"""What is told of replays where there is no policy to imagine."""
+
 
 @dataclass(frozen=True)
 class Place:
-    """Where a cell works and finds things; ``data`` and ``world`` are those of its task and seed."""
+    """Where a cell works and finds things.
+
+    ``data`` and ``world`` are those of its task and seed, ``judge`` is the world that ranks its policies.
+    """
 
     cell: Cell
     folder: Path
     data: Path
     world: Path
+    judge: Path
     options: Options
 
     @property
@@ -51,17 +60,18 @@ def run(folder: Path, options: Options) -> Options:
     """Make the policy of a cell, measure it, and return its figures."""
     cell = Cell(options["seed"], options["task"], options["method"], options["ablation"])
     home = folder.parents[1] / f"seed-{cell.seed}"
-    world = home / worlds_name(cell) / "world" / cell.task
-    place = Place(cell, folder, home / "data" / cell.task, world, options)
+    world, judge = (home / worlds_name(one) / "world" / cell.task for one in (cell, judge_of(cell)))
+    place = Place(cell, folder, home / "data" / cell.task, world, judge, options)
     made = MAKERS[cell.method](place)
     if made.policy is None:
-        report, replays = made.notes, {"false_success_rate": None, "false_successes": 0, "replays": 0}
+        report, replays, ranking = made.notes, UNREPLAYED, []
     else:
-        report = _measure(place, [made.policy], options["episodes"])[0]
+        report = _measure(place, [made.policy], place.world, options["episodes"])[0]
         replays = _replayed(place, made.policy)
+        ranking = _ranking(place, made.policy, made.ranked, report["success"])
     return {
         "cell": _figures(place, report) | replays,
-        "ranking": _ranking(place, made.ranked),
+        "ranking": ranking,
         "refinement": made.notes if cell.method in ("world4rl", "ours") else None,
     }
 
@@ -152,12 +162,12 @@ MAKERS: dict[str, Callable[[Place], Made]] = {
 """How each method makes its policy."""
 
 
-def _measure(place: Place, policies: Sequence[Path], episodes: int) -> list[Options]:
-    """Evaluate policies in MuJoCo and in imagination; return their reports."""
+def _measure(place: Place, policies: Sequence[Path], world: Path, episodes: int) -> list[Options]:
+    """Evaluate policies in MuJoCo and in a world; return their reports."""
     out = place.folder / f"evaluation-{policies[0].name}.json"
     evaluate.run(
         evaluate.Config(
-            env=environment(place.options), policies=[str(path) for path in policies], world=str(place.world),
+            env=environment(place.options), policies=[str(path) for path in policies], world=str(world),
             out=str(out), episodes=episodes, slots=SLOTS, **place.told,
         )
     )  # fmt: skip
@@ -165,19 +175,34 @@ def _measure(place: Place, policies: Sequence[Path], episodes: int) -> list[Opti
     return reports
 
 
-def _ranking(place: Place, ranked: Sequence[Path]) -> list[Options]:
-    """Return imagined and real success of further policies of this cell, on fewer episodes."""
-    reports = _measure(place, ranked, min(RANKED, place.options["episodes"])) if ranked else []
-    return [{"imagined": report["imagined_success"], "real": report["success"]} for report in reports]
+def _ranking(place: Place, policy: Path, others: Sequence[Path], real: float) -> list[Options]:
+    """Return imagined and real success of a cell's policy, and of others on fewer episodes, all in the judge's world.
+
+    A method that lives in another world is told apart from the world that ranks: what one world says of its own
+    policies and another of theirs is no order.
+    """
+    from worldrl.agents.policy import load_policy
+    from worldrl.recipes.measurement import IMAGINED, imagine
+    from worldrl.world_model.world import World
+
+    judge = World.from_pretrained(place.judge)
+    imagined = imagine(judge, load_policy(policy)[0], episodes=IMAGINED, seed=place.cell.seed)
+    fewer = min(RANKED, place.options["episodes"])
+    reports = _measure(place, others, place.judge, fewer) if others else []
+    own = {"imagined": imagined, "real": real, "episodes": place.options["episodes"]}
+    return [own, *({"imagined": one["imagined_success"], "real": one["success"], "episodes": fewer} for one in reports)]
 
 
 def _replayed(place: Place, policy: Path) -> Options:
-    """Return how many imagined successes, from every recorded start, fail when replayed in MuJoCo."""
+    """Return how many imagined successes, from every recorded start, fail when replayed in MuJoCo.
+
+    Told of all, and of those that happen again when their actions are imagined again.
+    """
     from worldrl.agents.imagination import imagine_run
     from worldrl.agents.policy import load_policy
     from worldrl.data.dataset import Dataset
     from worldrl.envs.imagined import ImaginedVectorEnv
-    from worldrl.evaluation.decisions import false_success
+    from worldrl.evaluation.decisions import false_success, repeatable
     from worldrl.evaluation.recorded import replay_of
     from worldrl.recipes.parts import make_env, pipeline_at, tokens_of
     from worldrl.world_model.world import World
@@ -186,8 +211,16 @@ def _replayed(place: Place, policy: Path) -> Options:
     with pipeline_at(place.data / "observation", place.data / "features") as pipeline:
         starts = replay_of(tokens_of(dataset, pipeline), history=world.model.history).starts
     dream = ImaginedVectorEnv(world.model, starts, num_envs=len(starts), horizon=world.horizon)
+    acted = imagine_run(dream, load_policy(policy)[0], seed=place.cell.seed)
+    again = replace(acted, success=repeatable(world.model, starts, acted, seed=place.cell.seed))
     env = environment(place.options)
     real = make_env(env.id, env.kwargs | {"drawing": False})
-    share = false_success(real, list(dataset), imagine_run(dream, load_policy(policy)[0], seed=place.cell.seed))
+    every, repeated = (false_success(real, list(dataset), run) for run in (acted, again))
     real.close()
-    return {"false_success_rate": share.share, "false_successes": share.count, "replays": share.trials}
+    return {
+        "false_success_rate": every.share,
+        "false_successes": every.count,
+        "replays": every.trials,
+        "repeatable": repeated.trials,
+        "repeatable_false": repeated.count,
+    }

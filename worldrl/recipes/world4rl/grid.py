@@ -143,6 +143,11 @@ def worlds_name(cell: Cell) -> str:
     return f"worlds/{own}-{cell.ablation}" if ABLATIONS[cell.ablation].refits else f"worlds/{own}"
 
 
+def judge_of(cell: Cell) -> Cell:
+    """Return the cell whose world ranks a cell's policies: one world, that of ours, for all of a task and seed."""
+    return Cell(cell.seed, cell.task, "ours")
+
+
 def fit_options(cell: Cell) -> dict[str, Any]:
     """Return the options of ``fit`` by which the world of a cell differs from that of ours."""
     return PUBLISHED_FIT if cell.method in SHARED else ABLATIONS[cell.ablation].fit

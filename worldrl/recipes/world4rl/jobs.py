@@ -11,7 +11,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from worldrl.recipes.world4rl.grid import ABLATIONS, Cell, fit_options, settings_of, start_of, worlds_name, worlds_tasks
+from worldrl.recipes.world4rl.grid import (
+    ABLATIONS,
+    Cell,
+    fit_options,
+    judge_of,
+    settings_of,
+    start_of,
+    worlds_name,
+    worlds_tasks,
+)
 
 Options = dict[str, Any]
 
@@ -66,7 +75,8 @@ def plan(root: Path, cells: list[Cell], settings: Options) -> list[Job]:
     """
     jobs: dict[Path, Job] = {}
     for cell in cells:
-        for job in (*_data(root, cell.seed, settings), _world(root, cell, settings), _cell(root, cell, settings)):
+        worlds = (_world(root, one, settings) for one in (judge_of(cell), cell))
+        for job in (*_data(root, cell.seed, settings), *worlds, _cell(root, cell, settings)):
             jobs.setdefault(job.folder, job)
     return list(jobs.values())
 
@@ -115,7 +125,8 @@ def _cell(root: Path, cell: Cell, settings: Options) -> Job:
     if chosen := settings_of(cell):
         options["settings"] = chosen
     needed = {Cell(cell.seed, cell.task, "bc"), start_of(cell) or cell} - {cell}
-    after = (_world(root, cell, settings).folder, *(root / "cells" / one.name for one in sorted(needed)))
+    worlds = dict.fromkeys(_world(root, one, settings).folder for one in (cell, judge_of(cell)))
+    after = (*worlds, *(root / "cells" / one.name for one in sorted(needed)))
     return Job("cell", root / "cells" / cell.name, options, SECONDS.get(cell.method, SECONDS["cell"]), after=after)
 
 

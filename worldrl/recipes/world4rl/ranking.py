@@ -10,7 +10,7 @@ import numpy as np
 
 from worldrl.recipes.table import markdown
 from worldrl.recipes.world4rl import signs
-from worldrl.recipes.world4rl.grid import RANKED, Cell, start_of
+from worldrl.recipes.world4rl.grid import Cell, start_of
 
 Figures = dict[str, Any]
 
@@ -41,20 +41,21 @@ def distinct(root: Path, finished: Sequence[Figures]) -> list[Figures]:
 
 
 def policies(root: Path, finished: Sequence[Figures]) -> list[Figures]:
-    """Return imagined and real success of every policy that was measured: the cells' own and those on the way."""
-    found = []
-    for one in finished:
-        about = {"task": one["task"], "seed": one["seed"], "method": one["method"], "episodes": one["episodes"]}
-        found.append(about | {"imagined": one["imagined_success"], "real": one["real_success"]})
-        fewer = {"episodes": min(RANKED, one["episodes"])}
-        found.extend(about | fewer | pair for pair in _done(root, one)["ranking"])
-    return found
+    """Return imagined and real success of every policy that was measured: the cells' own and those on the way.
+
+    All of a task and seed are imagined in one world, whichever they were made in.
+    """
+    return [
+        {"task": one["task"], "seed": one["seed"], "method": one["method"]} | pair
+        for one in finished
+        for pair in _done(root, one)["ranking"]
+    ]
 
 
 def ranking(root: Path, finished: Sequence[Figures]) -> str:
     """Say task by task how imagined success ranks policies, and how far chance in the real figures lets it."""
     from worldrl.errors import DataError
-    from worldrl.evaluation.decisions import rank_correlation, reachable_correlation
+    from worldrl.evaluation.ranking import rank_correlation, reachable_correlation
 
     measured, rows, found = policies(root, finished), [], []
     for task in dict.fromkeys(one["task"] for one in measured):
@@ -83,7 +84,7 @@ def ranking(root: Path, finished: Sequence[Figures]) -> str:
 def _within_seeds(measured: Sequence[Figures]) -> str:
     """Return the mean over seeds of the rank correlation among policies that were imagined in the same world."""
     from worldrl.errors import DataError
-    from worldrl.evaluation.decisions import rank_correlation
+    from worldrl.evaluation.ranking import rank_correlation
 
     found = []
     for seed in sorted({one["seed"] for one in measured}):

@@ -91,7 +91,7 @@ def _missing_table(missing: Sequence[Figures]) -> str:
 
 def _cells_table(finished: Sequence[Figures]) -> str:
     header = ["task", "seed", "method", "ablation", "masks", "expert", "cloned", "real success (95 %)", "gain, paired",
-              "imagined", "gap", "false successes", "real steps", "seconds"]  # fmt: skip
+              "imagined", "gap", "false successes", "of those that repeat", "real steps", "seconds"]  # fmt: skip
     rows = []
     for one in finished:
         low, high = _wilson(one)
@@ -101,7 +101,8 @@ def _cells_table(finished: Sequence[Figures]) -> str:
             _points(one["expert_success"]), _points(one["bc_success"]),
             f"{_points(one['real_success'])} [{_points(low)}, {_points(high)}]", gain,
             _points(one["imagined_success"]), f"{100 * (one['imagined_success'] - one['real_success']):+.0f}",
-            f"{one['false_successes']} of {one['replays']}", f"{one['real_steps']:,}", f"{one['seconds']:.0f}",
+            f"{one['false_successes']} of {one['replays']}", f"{one['repeatable_false']} of {one['repeatable']}",
+            f"{one['real_steps']:,}", f"{one['seconds']:.0f}",
         ])  # fmt: skip
     return "# World4RL on Meta-World\n\n" + markdown(header, rows)
 
@@ -117,19 +118,23 @@ def _summary(finished: Sequence[Figures]) -> str:
         middle = interquartile_mean(scores, seed=0)
         better = probability_of_improvement(scores, base, seed=0)
         mean = np.mean([one["real_success"] for one in mine])
-        trials = sum(one["replays"] for one in mine)
-        false = sum(one["false_successes"] for one in mine) / max(1, trials)
         rows.append([
             method, len(mine), _points(mean),
             *(gains.told(gains.gain_over(start, mine, finished), 1) for start in STARTS),
             f"{_points(middle.mean)} [{_points(middle.interval.low)}, {_points(middle.interval.high)}]",
             f"{better.mean:.2f} [{better.interval.low:.2f}, {better.interval.high:.2f}]",
-            f"{_points(false)} % of {trials}",
+            _share_of(mine, "false_successes", "replays"), _share_of(mine, "repeatable_false", "repeatable"),
         ])  # fmt: skip
     header = ["method", "cells", "mean real success", "over bc (paired 95 %)",
               "over filtered_bc (paired 95 %)", "over ours as it is (paired 95 %)", "interquartile mean (95 %)",
-              "probability of improvement (95 %)", "false successes"]  # fmt: skip
+              "probability of improvement (95 %)", "false successes", "of those that repeat"]  # fmt: skip
     return "## Over tasks and seeds\n\n" + markdown(header, rows) if rows else ""
+
+
+def _share_of(cells: Sequence[Figures], counted: str, trials: str) -> str:
+    """Return how many of all trials of some cells were counted."""
+    count, over = (sum(one[name] for one in cells) for name in (counted, trials))
+    return f"{_points(count / over)} % of {over:,}" if over else "-"
 
 
 def _by_task(cells: Sequence[Figures], name: str) -> list[list[float]]:

@@ -34,7 +34,7 @@ def gather(folder: Path, start_success: float) -> list[Figures]:
         return []
     by_steps = {one["steps"]: one for one in made["candidates"]}
     start, found = made["candidates"][0], []
-    for path, measured in zip(made["checkpoints"], done["ranking"], strict=True):
+    for path, measured in zip(made["checkpoints"], done["ranking"][1:], strict=True):
         one = by_steps[int(path.rpartition("-at-")[2])]
         found.append({"change": measured["real"] - start_success, **_signs(one, start, made["pace"] or _pace(made))})
     return found
@@ -59,7 +59,7 @@ def _pace(made: Mapping[str, Any]) -> float:
 def rows(found: Sequence[Figures]) -> list[list[str]]:
     """Return for each sign its rank correlation with the change of real success, with a bootstrap interval."""
     from worldrl.errors import DataError
-    from worldrl.evaluation.decisions import rank_correlation
+    from worldrl.evaluation.ranking import rank_correlation
 
     if len(found) < FEWEST:
         return []
