@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from worldrl.agents.policy import load_policy
 from worldrl.data.dataset import Dataset
 from worldrl.errors import CheckpointError, ConfigError
 from worldrl.recipes import clone, collect, demo, evaluate, evolve, refine
+from worldrl.recipes.config import compose
 from worldrl.recipes.demonstrations import demonstrations
 from worldrl.recipes.parts import EncoderOptions, EnvOptions, ObjectOptions, WorldModelOptions
 
@@ -111,12 +113,12 @@ def test_a_policys_own_successes_may_be_cloned_drifting_or_not(run: Path, tmp_pa
 
 def test_rounds_count_the_real_steps_that_they_take(run: Path, tmp_path: Path) -> None:
     before = Dataset(run / "episodes")
-    config = tiny(run)
+    config, defaults = tiny(run), evolve.Config()
     summary = evolve.run(
         evolve.Config(
             env=config.env, episodes=str(run / "episodes"), observation=str(run / "observation"),
             policy=str(run / "clone"), out=str(tmp_path / "evolved"), world_model=config.world_model, budget=2,
-            fit_steps=20, success_steps=20, imagined_steps=1024,
+            fit=replace(defaults.fit, steps=20, success_steps=20), refine=replace(defaults.refine, steps=1024),
         )
     )  # fmt: skip
     after = Dataset(tmp_path / "evolved/episodes")
@@ -124,6 +126,16 @@ def test_rounds_count_the_real_steps_that_they_take(run: Path, tmp_path: Path) -
     assert len(after) == len(before) + 2 and len(Dataset(run / "episodes")) == len(before)
     assert len({episode.seed for episode in after.select(policy="policy")}) == len(after.select(policy="policy"))
     assert {path.name for path in (tmp_path / "evolved").iterdir()} >= {"policy-0", "policy-1", "world-0", "world-1"}
+
+
+def test_what_follows_from_the_whole_cannot_be_told_to_a_round() -> None:
+    words = ["episodes=data", "observation=o", "policy=clone", "out=rounds"]
+    with pytest.raises(ConfigError, match=r"fit\.episodes, fit\.seed follow from the options of evolve: leave"):
+        compose("evolve", [*words, "fit.episodes=other", "fit.seed=3"])
+    with pytest.raises(ConfigError, match="lr must be positive, got -1"):
+        compose("evolve", [*words, "refine.lr=-1"])
+    config = compose("evolve", [*words, "fit.push=0.6", "refine.trust.radius=0.5", "world_model=medium"])
+    assert (config.fit.push, config.refine.trust.radius, config.world_model.size) == (0.6, 0.5, "medium")
 
 
 def test_a_policy_of_another_pipeline_is_refused(run: Path, tmp_path: Path) -> None:

@@ -1,14 +1,16 @@
 """Let policy and world model improve each other, at the price of a stated number of real episodes."""
 
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from omegaconf import MISSING
 
 from worldrl.errors import ConfigError
-from worldrl.recipes import collect, fit, refine
+from worldrl.recipes import collect
+from worldrl.recipes.fit import Config as FitConfig
+from worldrl.recipes.fit import run as fit_world
 from worldrl.recipes.parts import (
     EnvOptions,
     WorldModelOptions,
@@ -19,6 +21,15 @@ from worldrl.recipes.parts import (
     option,
     say,
 )
+from worldrl.recipes.refine import Config as RefineConfig
+from worldrl.recipes.refine import run as refine_policy
+
+TOLD: dict[str, dict[str, Any]] = {
+    "fit": dict.fromkeys(("episodes", "observation", "features", "out"), "")
+    | {"world_model": WorldModelOptions(), "seed": 0},
+    "refine": dict.fromkeys(("world", "policy", "recorded", "out"), "") | {"seed": 0},
+}
+"""Options of a round's stages that follow from those of the whole, and what stands there until then."""
 
 
 @dataclass
@@ -29,27 +40,28 @@ class Config:
     episodes: str = option(MISSING, "folder of the data set to begin with; it is copied, not added to")
     observation: str = option(MISSING, "folder of the observation pipeline")
     policy: str = option(MISSING, "folder of the policy to begin with")
+    recorded: str = option("", "folder of the policy that was recorded, where that is another one")
     out: str = option(MISSING, "folder of the run, must not exist: data, worlds and policies of every round")
     features: str = option("", "folder of the feature cache; empty for none")
     rounds: int = option(2, "refinements; between two of them real episodes are recorded")
     budget: int = option(20, "real episodes recorded between two refinements")
     beyond: int = option(0, "decisions that recording goes on after a success, where the environment lets it")
     world_model: WorldModelOptions = field(default_factory=WorldModelOptions)
-    fit_steps: int = option(1800, "gradient steps of the dynamics in each round")
-    success_steps: int = option(2500, "gradient steps of the success classifier in each round")
-    imagined_steps: int = option(320_000, "imagined steps of each refinement, at most")
-    anchor: float = option(0.02, "weight of the divergence from the policy that a round begins with")
-    lr: float = option(1e-3, "learning rate of refinement")
+    fit: FitConfig = field(default_factory=lambda: FitConfig(decoder_steps=0, **TOLD["fit"]))
+    refine: RefineConfig = field(default_factory=lambda: RefineConfig(**TOLD["refine"]))
     seed: int = option(0, "of everything")
 
     def check(self) -> None:
         """Refuse options out of range."""
-        check_positive(
-            rounds=self.rounds, budget=self.budget, fit_steps=self.fit_steps, success_steps=self.success_steps,
-            imagined_steps=self.imagined_steps, lr=self.lr,
-        )  # fmt: skip
+        check_positive(rounds=self.rounds, budget=self.budget)
         check_env_id(self.env.id)
         check_world_model(self.world_model)
+        for stage, told in TOLD.items():
+            options = getattr(self, stage)
+            given = [f"{stage}.{name}" for name, value in told.items() if getattr(options, name) != value]
+            if given:
+                raise ConfigError(f"{', '.join(given)} follow from the options of evolve: leave them out.")
+            options.check()
 
 
 def run(config: Config) -> dict[str, Any]:
@@ -67,19 +79,16 @@ def run(config: Config) -> dict[str, Any]:
         if number > 0:
             _record(config, policy, number)
         world, refined = str(out / f"world-{number}"), str(out / f"policy-{number}")
-        fit.run(
-            fit.Config(
-                episodes=str(out / "episodes"), observation=config.observation, features=config.features, out=world,
-                world_model=config.world_model, steps=config.fit_steps, success_steps=config.success_steps,
-                decoder_steps=0, seed=config.seed,
+        fit_world(
+            replace(
+                config.fit, episodes=str(out / "episodes"), observation=config.observation, features=config.features,
+                out=world, world_model=config.world_model, seed=config.seed,
             )
         )  # fmt: skip
-        result = refine.run(
-            refine.Config(
-                world=world, policy=policy, out=refined, steps=config.imagined_steps, anchor=config.anchor,
-                lr=config.lr, seed=config.seed,
-            )
-        )  # fmt: skip
+        recorded = config.recorded or config.policy
+        result = refine_policy(
+            replace(config.refine, world=world, policy=policy, recorded=recorded, out=refined, seed=config.seed)
+        )
         policy, spent = refined, Dataset(out / "episodes").num_steps - begun
         rounds.append({"policy": refined, "imagined_success": result["imagined_success"], "real_steps": spent})
         say(f"round {number + 1} of {config.rounds}: {refined}, {spent} real steps beyond the first data")
