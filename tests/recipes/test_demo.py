@@ -15,7 +15,7 @@ from worldrl.errors import CheckpointError, ConfigError
 from worldrl.recipes import clone, collect, demo, evaluate, evolve, refine
 from worldrl.recipes.config import compose
 from worldrl.recipes.demonstrations import demonstrations
-from worldrl.recipes.parts import EncoderOptions, EnvOptions, ObjectOptions, WorldModelOptions
+from worldrl.recipes.options import EncoderOptions, EnvOptions, ObjectOptions, WorldModelOptions
 
 SUMMARY = {
     "task", "seed", "masks", "encoder", "episodes", "bc_success", "refined_success", "bc_interval", "refined_interval",

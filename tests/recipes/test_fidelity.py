@@ -9,7 +9,7 @@ import pytest
 from worldrl import cli
 from worldrl.recipes import clone, collect, encode, fidelity, fit
 from worldrl.recipes.fidelity_table import table
-from worldrl.recipes.parts import EncoderOptions, EnvOptions, WorldModelOptions
+from worldrl.recipes.options import EncoderOptions, EnvOptions, WorldModelOptions
 
 ENV = EnvOptions(id="worldrl/CloseDrawer-v0", kwargs={"size": 56, "max_steps": 40})
 

@@ -6,7 +6,7 @@ import torch
 
 from worldrl.errors import ConfigError
 from worldrl.recipes.fit import heeding, measure
-from worldrl.recipes.parts import WorldModelOptions, check_world_model
+from worldrl.recipes.options import WorldModelOptions, check_world_model
 from worldrl.world_model.fit import Tokens, fit_dynamics
 from worldrl.world_model.model import TOKEN_SIZES, DiffusionWorldModel
 

@@ -211,7 +211,7 @@ def test_a_cell_is_flagged_when_it_is_worse_beyond_doubt() -> None:
     assert gains.is_worse(worse, [base]) and not gains.is_worse(alike, [base])
 
 
-def test_a_sign_that_grows_as_real_success_falls_is_found(tmp_path: Path) -> None:
+def test_a_sign_that_grows_as_real_success_falls_is_found() -> None:
     start = {"steps": 0, "success": 0.5, "length": 30.0, "divergence": 0.0, "halted": 0.0, "agreed": 1.0}
     on_the_way = [start | {"steps": n, "success": 0.9, "length": 30.0 - n, "divergence": n / 10} for n in range(1, 8)]
     made = {
@@ -219,8 +219,7 @@ def test_a_sign_that_grows_as_real_success_falls_is_found(tmp_path: Path) -> Non
         "checkpoints": [f"policy-at-{one['steps']}" for one in on_the_way],
     }  # fmt: skip
     ranking = [{"real": 0.5 - 0.05 * n, "imagined": 0.9} for n in (9, *range(1, 8))]  # the kept policy comes first
-    (tmp_path / "done.json").write_text(json.dumps({"refinement": made, "ranking": ranking}))
-    found = signs.gather(tmp_path, 0.5)
+    found = signs.gather({"refinement": made, "ranking": ranking}, 0.5)
     assert found[0]["change"] == pytest.approx(-0.05) and found[0]["haste"] == pytest.approx(1 / 30)
     told = {line[0]: line[1] for line in signs.rows(found)}
     assert told[signs.SIGNS["haste"]] == told[signs.SIGNS["divergence"]] == "-1.00"

@@ -12,7 +12,7 @@ from worldrl.data.dataset import Dataset
 from worldrl.errors import ConfigError
 from worldrl.recipes import collect, encode, evaluate, offline, refine
 from worldrl.recipes.config import compose
-from worldrl.recipes.parts import EncoderOptions, EnvOptions
+from worldrl.recipes.options import EncoderOptions, EnvOptions
 
 CLASSES = {"diffusion_policy": "DiffusionPolicy", "td3_bc": "GaussianPolicy", "iql": "GaussianPolicy"}
 

@@ -11,7 +11,8 @@ from worldrl.agents.policy import Origin, make_policy
 from worldrl.errors import CheckpointError, ConfigError
 from worldrl.recipes import collect, encode, evaluate, plan
 from worldrl.recipes.config import compose
-from worldrl.recipes.parts import EncoderOptions, EnvOptions, ObjectOptions, pipeline_at, seeds_for
+from worldrl.recipes.options import EncoderOptions, EnvOptions, ObjectOptions
+from worldrl.recipes.parts import pipeline_at, seeds_for
 from worldrl.types import Starts
 from worldrl.world_model.model import TOKEN_SIZES, DiffusionWorldModel
 from worldrl.world_model.world import World

@@ -11,7 +11,7 @@ import pytest
 from worldrl.errors import ConfigError
 from worldrl.recipes import demo, seeds
 from worldrl.recipes.config import compose
-from worldrl.recipes.parts import EncoderOptions
+from worldrl.recipes.options import EncoderOptions
 
 
 def summary(seed: int, before: list[bool], after: list[bool]) -> dict[str, Any]:

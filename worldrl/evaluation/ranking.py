@@ -58,9 +58,9 @@ def rank_correlation(
             raise DataError(f"{name} success must differ between policies to rank them, got {values[0]} for all.")
     count = pair.shape[1]
     picks = np.random.default_rng(seed).integers(count, size=(resamples, count))
-    drawn = np.array([_spearman(*pair[:, pick]) for pick in picks])
+    drawn = np.array([spearman(*pair[:, pick]) for pick in picks])
     low, high = np.nanquantile(drawn, [0.025, 0.975])
-    return RankCorrelation(_spearman(*pair), Interval(float(low), float(high)), 100 * float(np.ptp(pair[1])), count)
+    return RankCorrelation(spearman(*pair), Interval(float(low), float(high)), 100 * float(np.ptp(pair[1])), count)
 
 
 def reachable_correlation(real: npt.ArrayLike, episodes: npt.ArrayLike, *, seed: int, resamples: int = 500) -> float:
@@ -86,12 +86,12 @@ def reachable_correlation(real: npt.ArrayLike, episodes: npt.ArrayLike, *, seed:
         return 0.0
     true = measured.mean() + (measured - measured.mean()) * np.sqrt(1 - chance / spread)
     again = np.random.default_rng(seed).binomial(counts, true, size=(resamples, len(true))) / counts
-    return float(np.nanmean([_spearman(true, figures) for figures in again]))
+    return float(np.nanmean([spearman(true, figures) for figures in again]))
 
 
-def _spearman(x: Array, y: Array) -> float:
-    """Return the correlation of the ranks; NaN where one side has no order."""
-    apart = [ranks - ranks.mean() for ranks in (_ranks(x), _ranks(y))]
+def spearman(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
+    """Return Spearman's correlation of ``(m,)`` with ``(m,)``; NaN where one of them has no order."""
+    apart = [ranks - ranks.mean() for ranks in (_ranks(np.asarray(one)) for one in (x, y))]
     size = np.sqrt(np.square(apart[0]).sum() * np.square(apart[1]).sum())
     return float(apart[0] @ apart[1] / size) if size > 0 else float("nan")
 

@@ -8,17 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from worldrl.recipes.parts import (
+from worldrl.recipes.options import (
     EncoderOptions,
     EnvOptions,
     WorldModelOptions,
     check_positive,
     check_world_model,
-    make_env,
-    need,
     option,
-    use_threads,
 )
+from worldrl.recipes.parts import make_env, need, use_threads
 
 
 @dataclass

@@ -8,20 +8,16 @@ from typing import Any
 from omegaconf import MISSING
 
 from worldrl.errors import ConfigError
+from worldrl.recipes.options import EnvOptions, check_env_id, check_positive, option
 from worldrl.recipes.parts import (
-    EnvOptions,
-    bar,
-    check_env_id,
-    check_positive,
     make_env,
     make_envs,
     need,
-    option,
     pipeline_at,
-    say,
     seeds_for,
     use_threads,
 )
+from worldrl.recipes.telling import bar, say
 
 SCRIPTED = ("expert", "noisy_expert", "random")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from worldrl.errors import ConfigError
 from worldrl.recipes import clone, collect, encode, evaluate, fit, record, refine
-from worldrl.recipes.parts import (
+from worldrl.recipes.options import (
     EncoderOptions,
     EnvOptions,
     ObjectOptions,
@@ -19,10 +19,9 @@ from worldrl.recipes.parts import (
     check_threads,
     check_world_model,
     option,
-    say,
-    use_threads,
-    versions,
 )
+from worldrl.recipes.parts import use_threads, versions
+from worldrl.recipes.telling import say
 
 
 @dataclass

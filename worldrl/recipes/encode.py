@@ -7,19 +7,9 @@ from typing import Any
 import numpy as np
 from omegaconf import MISSING
 
-from worldrl.recipes.parts import (
-    EncoderOptions,
-    ObjectOptions,
-    bar,
-    check_observation,
-    check_positive,
-    encoder_for,
-    need,
-    option,
-    pipeline_at,
-    say,
-    use_threads,
-)
+from worldrl.recipes.options import EncoderOptions, ObjectOptions, check_observation, check_positive, option
+from worldrl.recipes.parts import encoder_for, need, pipeline_at, use_threads
+from worldrl.recipes.telling import bar, say
 
 
 @dataclass

@@ -7,7 +7,9 @@ from omegaconf import MISSING
 
 from worldrl.errors import ConfigError
 from worldrl.recipes.measurement import IMAGINED, held_out, imagine, save
-from worldrl.recipes.parts import EnvOptions, check_positive, need, option, say, use_threads
+from worldrl.recipes.options import EnvOptions, check_positive, option
+from worldrl.recipes.parts import need, use_threads
+from worldrl.recipes.telling import say
 
 
 @dataclass

@@ -11,18 +11,18 @@ from worldrl.errors import ConfigError
 from worldrl.recipes import collect
 from worldrl.recipes.fit import Config as FitConfig
 from worldrl.recipes.fit import run as fit_world
-from worldrl.recipes.parts import (
+from worldrl.recipes.options import (
     EnvOptions,
     WorldModelOptions,
     check_env_id,
     check_positive,
     check_world_model,
-    need,
     option,
-    say,
 )
+from worldrl.recipes.parts import need
 from worldrl.recipes.refine import Config as RefineConfig
 from worldrl.recipes.refine import run as refine_policy
+from worldrl.recipes.telling import say
 
 TOLD: dict[str, dict[str, Any]] = {
     "fit": dict.fromkeys(("episodes", "observation", "features", "out"), "")

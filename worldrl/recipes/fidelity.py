@@ -10,14 +10,8 @@ from omegaconf import MISSING
 from worldrl.errors import ConfigError
 from worldrl.recipes.fidelity_table import table
 from worldrl.recipes.fit import split
-from worldrl.recipes.parts import (
-    make_env,
-    need,
-    option,
-    pipeline_at,
-    tokens_of,
-    use_threads,
-)
+from worldrl.recipes.options import option
+from worldrl.recipes.parts import make_env, need, pipeline_at, tokens_of, use_threads
 
 HORIZONS = (10, 25, 50)
 """Steps after which the open-loop error is told."""

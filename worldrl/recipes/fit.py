@@ -9,20 +9,9 @@ from omegaconf import MISSING
 
 from worldrl.errors import ConfigError
 from worldrl.recipes.demonstrations import OWN
-from worldrl.recipes.parts import (
-    WorldModelOptions,
-    check_positive,
-    check_tensorboard,
-    check_world_model,
-    curve,
-    need,
-    option,
-    pipeline_at,
-    say,
-    tasks_at,
-    tokens_of,
-    use_threads,
-)
+from worldrl.recipes.options import WorldModelOptions, check_positive, check_tensorboard, check_world_model, option
+from worldrl.recipes.parts import need, pipeline_at, tasks_at, tokens_of, use_threads
+from worldrl.recipes.telling import curve, say
 
 
 @dataclass

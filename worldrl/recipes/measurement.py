@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from worldrl.recipes.parts import EnvOptions, bar, make_envs, need, pipeline_at, seeds_for
+from worldrl.recipes.options import EnvOptions
+from worldrl.recipes.parts import make_envs, need, pipeline_at, seeds_for
+from worldrl.recipes.telling import bar
 
 IMAGINED = 128
 """Imagined episodes of the figure that stands beside the real one."""

@@ -8,17 +8,9 @@ from omegaconf import MISSING
 
 from worldrl.errors import ConfigError
 from worldrl.recipes.demonstrations import demonstrations
-from worldrl.recipes.parts import (
-    check_positive,
-    check_tensorboard,
-    curve,
-    need,
-    option,
-    pipeline_at,
-    say,
-    tokens_of,
-    use_threads,
-)
+from worldrl.recipes.options import check_positive, check_tensorboard, option
+from worldrl.recipes.parts import need, pipeline_at, tokens_of, use_threads
+from worldrl.recipes.telling import curve, say
 
 METHODS = ("diffusion_policy", "td3_bc", "iql")
 

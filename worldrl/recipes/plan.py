@@ -8,7 +8,8 @@ from omegaconf import MISSING
 
 from worldrl.errors import ConfigError
 from worldrl.recipes.measurement import held_out, imagine, save
-from worldrl.recipes.parts import EnvOptions, check_positive, need, option, use_threads
+from worldrl.recipes.options import EnvOptions, check_positive, option
+from worldrl.recipes.parts import need, use_threads
 
 
 @dataclass

@@ -7,17 +7,9 @@ from typing import Any
 import numpy as np
 from omegaconf import MISSING
 
-from worldrl.recipes.parts import (
-    EnvOptions,
-    check_positive,
-    make_env,
-    need,
-    option,
-    pipeline_at,
-    say,
-    seeds_for,
-    use_threads,
-)
+from worldrl.recipes.options import EnvOptions, check_positive, option
+from worldrl.recipes.parts import make_env, need, pipeline_at, seeds_for, use_threads
+from worldrl.recipes.telling import say
 
 
 @dataclass

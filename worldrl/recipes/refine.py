@@ -11,7 +11,9 @@ from omegaconf import MISSING
 
 from worldrl.envs.guards import Guards
 from worldrl.errors import ConfigError, NumericsError
-from worldrl.recipes.parts import check_positive, check_tensorboard, need, option, say, use_threads
+from worldrl.recipes.options import check_positive, check_tensorboard, option
+from worldrl.recipes.parts import need, use_threads
+from worldrl.recipes.telling import say
 
 
 @dataclass

@@ -8,7 +8,7 @@ from typing import Any
 
 from worldrl.errors import ConfigError
 from worldrl.recipes.config import changes
-from worldrl.recipes.parts import (
+from worldrl.recipes.options import (
     EncoderOptions,
     ObjectOptions,
     WorldModelOptions,
@@ -16,8 +16,8 @@ from worldrl.recipes.parts import (
     check_positive,
     check_world_model,
     option,
-    say,
 )
+from worldrl.recipes.telling import say
 from worldrl.recipes.world4rl.grid import METHODS, TASKS, cells
 
 EXPERIMENTS = ("world4rl",)

@@ -10,8 +10,9 @@ import numpy as np
 from worldrl.errors import ConfigError
 from worldrl.recipes import demo as demo_recipe
 from worldrl.recipes.config import changes, flat
-from worldrl.recipes.parts import option, say
+from worldrl.recipes.options import option
 from worldrl.recipes.table import markdown
+from worldrl.recipes.telling import say
 
 HEADER = (
     "seed",

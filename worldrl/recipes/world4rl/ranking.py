@@ -1,9 +1,6 @@
 """Does imagination rank policies as reality does, and what in it gives a fall away? Over all that were measured."""
 
-import json
 from collections.abc import Sequence
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,18 +16,11 @@ def _cell(one: Figures) -> Cell:
     return Cell(one["seed"], one["task"], one["method"], one["ablation"])
 
 
-def _done(root: Path, one: Figures) -> Figures:
-    """Return all that a finished cell noted."""
-    done: Figures = json.loads((root / "cells" / _cell(one).name / "done.json").read_text())
-    return done
-
-
-def distinct(root: Path, finished: Sequence[Figures]) -> list[Figures]:
+def distinct(finished: Sequence[Figures]) -> list[Figures]:
     """Leave out refinements that went as an earlier one: a switch that never acts makes the same policies again."""
     kept, seen = [], set()
     for one in finished:
-        made = _done(root, one).get("refinement")
-        if made:
+        if made := one["refinement"]:
             way = tuple((c["steps"], c["success"], c["divergence"]) for c in made["candidates"])
             course = (one["task"], one["seed"], way)
             if course in seen:
@@ -40,7 +30,7 @@ def distinct(root: Path, finished: Sequence[Figures]) -> list[Figures]:
     return kept
 
 
-def policies(root: Path, finished: Sequence[Figures]) -> list[Figures]:
+def policies(finished: Sequence[Figures]) -> list[Figures]:
     """Return imagined and real success of every policy that was measured: the cells' own and those on the way.
 
     All of a task and seed are imagined in one world, whichever they were made in.
@@ -48,16 +38,16 @@ def policies(root: Path, finished: Sequence[Figures]) -> list[Figures]:
     return [
         {"task": one["task"], "seed": one["seed"], "method": one["method"]} | pair
         for one in finished
-        for pair in _done(root, one)["ranking"]
+        for pair in one["ranking"]
     ]
 
 
-def ranking(root: Path, finished: Sequence[Figures]) -> str:
+def ranking(finished: Sequence[Figures]) -> str:
     """Say task by task how imagined success ranks policies, and how far chance in the real figures lets it."""
     from worldrl.errors import DataError
     from worldrl.evaluation.ranking import rank_correlation, reachable_correlation
 
-    measured, rows, found = policies(root, finished), [], []
+    measured, rows, found = policies(finished), [], []
     for task in dict.fromkeys(one["task"] for one in measured):
         mine = [one for one in measured if one["task"] == task]
         real = [one["real"] for one in mine]
@@ -83,27 +73,24 @@ def ranking(root: Path, finished: Sequence[Figures]) -> str:
 
 def _within_seeds(measured: Sequence[Figures]) -> str:
     """Return the mean over seeds of the rank correlation among policies that were imagined in the same world."""
-    from worldrl.errors import DataError
-    from worldrl.evaluation.ranking import rank_correlation
+    from worldrl.evaluation.ranking import spearman
 
-    found = []
-    for seed in sorted({one["seed"] for one in measured}):
-        mine = [one for one in measured if one["seed"] == seed]
-        with suppress(ValueError, DataError):
-            rank = rank_correlation([one["imagined"] for one in mine], [one["real"] for one in mine], seed=0)
-            found.append(rank.rho)
+    groups = ([one for one in measured if one["seed"] == seed] for seed in sorted({one["seed"] for one in measured}))
+    found = [
+        spearman([one["imagined"] for one in mine], [one["real"] for one in mine]) for mine in groups if len(mine) > 1
+    ]
+    found = [rho for rho in found if np.isfinite(rho)]
     return f"{np.mean(found):.2f}" if found else "-"
 
 
-def what_tells(root: Path, finished: Sequence[Figures]) -> str:
+def what_tells(finished: Sequence[Figures]) -> str:
     """Say which sign in imagination goes with a fall of real success."""
+    real = {_cell(one): one["real_success"] for one in finished}
     found = []
     for one in finished:
-        cell = _cell(one)
-        before = start_of(cell)
-        if before is not None:
-            start = json.loads((root / "cells" / before.name / "done.json").read_text())["cell"]["real_success"]
-            found.extend(signs.gather(root / "cells" / cell.name, start))
+        before = start_of(_cell(one))
+        if before in real:
+            found.extend(signs.gather(one, real[before]))
     lines = signs.rows(found)
     if not lines:
         return ""
@@ -111,11 +98,10 @@ def what_tells(root: Path, finished: Sequence[Figures]) -> str:
     return head + "\n\n" + markdown(["sign", "rank correlation with the change of real success", "95 %"], lines)
 
 
-def refinements(root: Path, finished: Sequence[Figures]) -> dict[str, list[tuple[float, float]]]:
+def refinements(finished: Sequence[Figures]) -> dict[str, list[tuple[float, float]]]:
     """Return imagined success along each refinement."""
-    lines = {}
-    for one in finished:
-        made = _done(root, one).get("refinement")
-        if made and one["method"] == "ours":
-            lines[_cell(one).name] = [(c["steps"], c["success"]) for c in made["candidates"]]
-    return lines
+    return {
+        _cell(one).name: [(c["steps"], c["success"]) for c in one["refinement"]["candidates"]]
+        for one in finished
+        if one["method"] == "ours" and one["refinement"]
+    }

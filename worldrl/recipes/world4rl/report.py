@@ -16,6 +16,8 @@ from worldrl.recipes.world4rl.runner import failure
 Figures = dict[str, Any]
 STARTS = ("bc", "filtered_bc", "ours")
 """Methods that every other is held against."""
+NOTED = ("ranking", "refinement")
+"""What cells note for tables that are about more than one of them."""
 
 
 def write(root: Path, cells: Sequence[Cell], results: Path, *, done: Collection[str], made_by: str) -> str:
@@ -34,37 +36,37 @@ def write(root: Path, cells: Sequence[Cell], results: Path, *, done: Collection[
     (results / "world4rl.json").write_text(
         json.dumps({"cells": [_told(figures) for figures in finished], "missing": missing}, indent=1) + "\n"
     )
-    distinct = ranking.distinct(root, finished)
+    distinct = ranking.distinct(finished)
     parts = [
         _cells_table(finished),
         _summary(gains.plain(finished)),
         gains.ablations(finished),
         gains.promise(finished),
-        ranking.ranking(root, distinct),
-        ranking.what_tells(root, distinct),
+        ranking.ranking(distinct),
+        ranking.what_tells(distinct),
         _times(root),
         _missing_table(missing),
     ]
     made = f"{len(finished)} of {len(cells)} cells are done. Made by `{made_by}`, which goes on where it was stopped."
     text = "\n\n".join(part for part in [*parts, made] if part)
     (results / "world4rl.md").write_text(text + "\n")
-    points = [(one["imagined"], one["real"], one["method"]) for one in ranking.policies(root, distinct)]
+    points = [(one["imagined"], one["real"], one["method"]) for one in ranking.policies(distinct)]
     if points:
         (results / "world4rl-imagined-real.svg").write_text(scatter(points, "imagined success", "real success"))
-    lines = ranking.refinements(root, gains.plain(finished))
+    lines = ranking.refinements(gains.plain(finished))
     if lines:
         (results / "world4rl-refinement.svg").write_text(curves(lines, "imagined steps", "imagined success"))
     return text
 
 
 def _read(root: Path, cell: Cell) -> Figures:
-    """Return the figures of a cell with its seconds."""
+    """Return the figures of a cell with its seconds, and what else it noted."""
     done = json.loads((root / "cells" / cell.name / "done.json").read_text())
-    return {**done["cell"], "seconds": done["seconds"]}
+    return {**done["cell"], **{name: done[name] for name in ("seconds", *NOTED)}}
 
 
 def _told(figures: Figures) -> Figures:
-    return {name: value for name, value in figures.items() if name != "outcomes"}
+    return {name: value for name, value in figures.items() if name not in ("outcomes", *NOTED)}
 
 
 def _missing(root: Path, cells: Sequence[Cell]) -> list[Figures]:

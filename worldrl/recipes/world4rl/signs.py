@@ -1,8 +1,6 @@
 """Which sign in imagination tells that real success has fallen? Over every refined policy that was measured."""
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,20 +19,19 @@ FEWEST = 6
 """Policies below which nothing is said."""
 
 
-def gather(folder: Path, start_success: float) -> list[Figures]:
+def gather(cell: Mapping[str, Any], start_success: float) -> list[Figures]:
     """Return the signs of each measured candidate of one refinement, and how its real success changed.
 
     Args:
-        folder: Of a finished cell.
+        cell: What a finished cell noted.
         start_success: Real success of the policy that was refined.
     """
-    done = json.loads((folder / "done.json").read_text())
-    made = done["refinement"]
+    made = cell["refinement"]
     if not made:
         return []
     by_steps = {one["steps"]: one for one in made["candidates"]}
     start, found = made["candidates"][0], []
-    for path, measured in zip(made["checkpoints"], done["ranking"][1:], strict=True):
+    for path, measured in zip(made["checkpoints"], cell["ranking"][1:], strict=True):
         one = by_steps[int(path.rpartition("-at-")[2])]
         found.append({"change": measured["real"] - start_success, **_signs(one, start, made["pace"] or _pace(made))})
     return found

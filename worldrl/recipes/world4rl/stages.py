@@ -7,7 +7,8 @@ import numpy as np
 
 from worldrl.recipes import clone, collect, encode, fit
 from worldrl.recipes.demonstrations import OWN
-from worldrl.recipes.parts import EncoderOptions, EnvOptions, ObjectOptions, WorldModelOptions, make_env, seeds_for
+from worldrl.recipes.options import EncoderOptions, EnvOptions, ObjectOptions, WorldModelOptions
+from worldrl.recipes.parts import make_env, seeds_for
 
 Options = dict[str, Any]
 
