@@ -1,12 +1,15 @@
 """Fitting says what the world is worth, loudly where it ignores its actions."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from worldrl.errors import ConfigError
+from worldrl.recipes import collect, encode, fit
 from worldrl.recipes.fit import heeding, measure
-from worldrl.recipes.options import WorldModelOptions, check_world_model
+from worldrl.recipes.options import EncoderOptions, EnvOptions, ObjectOptions, WorldModelOptions, check_world_model
 from worldrl.world_model.fit import Tokens, fit_dynamics
 from worldrl.world_model.model import TOKEN_SIZES, DiffusionWorldModel
 
@@ -38,3 +41,25 @@ def test_an_action_code_that_nobody_made_is_refused() -> None:
     message = "world_model.action_code must be one of two_hot, one_hot, linear, vq, got 'fast'"
     with pytest.raises(ConfigError, match=message):
         check_world_model(WorldModelOptions(action_code="fast"))
+
+
+def test_each_task_is_read_from_its_own_feature_cache(tmp_path: Path) -> None:
+    folders = {name: tmp_path / name for name in ("episodes", "observation", "features")}
+    for task in ("CloseDrawer", "OpenDrawer"):
+        at = {name: str(folder / task) for name, folder in folders.items()}
+        env = EnvOptions(f"worldrl/{task}-v0", {"size": 64, "max_steps": 6})
+        collect.run(collect.Config(env=env, out=at["episodes"], policy="noisy_expert", episodes=6))
+        encode.run(
+            encode.Config(
+                episodes=at["episodes"], out=at["observation"], features=at["features"],
+                encoder=EncoderOptions("efficientnet_lite0", random_init=True),
+                objects=ObjectOptions(components=2, slots=5),
+            )
+        )  # fmt: skip
+
+    def kept() -> dict[Path, int]:
+        return {path: path.stat().st_size for path in folders["features"].rglob("*") if path.is_file()}
+
+    before, places = kept(), {name: str(folder) for name, folder in folders.items()}
+    fit.run(fit.Config(**places, out=str(tmp_path / "world"), steps=2, success_steps=2, decoder_steps=0))
+    assert before and kept() == before
