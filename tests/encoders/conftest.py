@@ -1,12 +1,22 @@
 """Encoders that several tests share, and a cache of converted weights that outlives none of them."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from worldrl.encoders import Encoder, load_encoder
+from worldrl.encoders.weights import cache_folder
+
+INSTALLED = cache_folder()  # before the tests have a cache of their own
+
+
+@pytest.fixture(scope="session")
+def installed() -> Path:
+    """Where `make setup` keeps what comes from npm; it is only read."""
+    return INSTALLED
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ RENAMED = (
     (".mlp.", "."),
     ("layernorm.", "norm."),
 )
+TINYVIT_RENAMED = (("patch_embed.seq.seq.0", "stem.0"), ("patch_embed.seq.seq.2", "stem.1"), ("neck.neck", "neck"))
 
 
 def read_dinov2_onnx(path: Path) -> dict[str, Tensor]:
@@ -28,17 +30,13 @@ def read_dinov2_onnx(path: Path) -> dict[str, Tensor]:
     Named initialisers keep their names below ``backbone.``; the anonymous weight of a linear layer takes the name of
     the node that multiplies with it, and stands transposed there.
     """
-    import onnx
-    from onnx import numpy_helper
-
-    graph = onnx.load(str(path)).graph
-    values = {value.name: torch.tensor(numpy_helper.to_array(value)) for value in graph.initializer}
+    nodes, values, _ = _graph(path)
     named = {
         name.removeprefix("backbone."): value
         for name, value in values.items()
         if not name.startswith(("onnx::", HEAD_PREFIX))
     }
-    for node in graph.node:
+    for node in nodes:
         weight = next((name for name in node.input if name in values and name.startswith("onnx::")), None)
         if node.op_type == "MatMul" and weight is not None:
             layer = node.name.strip("/").replace("/", ".").removeprefix("backbone.").removesuffix(".MatMul")
@@ -67,6 +65,67 @@ def rename_dinov2(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return renamed
 
 
+def read_tinyvit_onnx(path: Path) -> dict[str, Tensor]:
+    """Read MobileSAM's image encoder from ONNX: batch norms are folded into its convolutions already.
+
+    An anonymous weight takes the name of its node; the bias of an attention is the constant that is added there.
+    """
+    nodes, values, constants = _graph(path)
+    named = {name: value for name, value in values.items() if not name.startswith("onnx::")}
+    for node in nodes:
+        layer = node.name.strip("/").replace("/", ".").removesuffix(f".{node.op_type}").removesuffix(".c")
+        for old, new in (
+            ("patch_embed.seq.seq.0", "stem.0"),
+            ("patch_embed.seq.seq.2", "stem.1"),
+            ("neck.neck", "neck"),
+        ):
+            layer = layer.replace(old, new)
+        weights = [values[name] for name in node.input if name in values and name.startswith("onnx::")]
+        constant = next((constants[name] for name in node.input if name in constants), None)
+        if node.op_type == "Conv" and weights:
+            named[f"{layer}.weight"], named[f"{layer}.bias"] = weights
+        elif node.op_type == "MatMul" and weights:
+            named[f"{layer}.weight"] = weights[0].T.contiguous()
+        elif node.op_type == "Add" and layer.endswith(".attn") and constant is not None and constant.ndim == 3:
+            named[f"{layer}.bias"] = constant
+        elif weights and layer.startswith("neck."):
+            named[f"{layer.removesuffix('.Add_1')}.{'weight' if node.op_type == 'Mul' else 'bias'}"] = weights[
+                0
+            ].flatten()
+    return named
+
+
+def read_sam_onnx(path: Path) -> dict[str, Tensor]:
+    """Read SAM's prompt encoder and mask decoder from ONNX.
+
+    What the export folded into constants is found at the node that uses it: norms of maps, the code of no mask, and the
+    five tokens that the masks and their quality are read from.
+    """
+    nodes, values, _ = _graph(path)
+    named = {
+        name.removeprefix("mask_decoder.").removeprefix("model.prompt_encoder."): value
+        for name, value in values.items()
+        if not name.startswith("onnx::")
+    }
+    named["gaussian"] = named.pop("pe_layer.positional_encoding_gaussian_matrix")
+    named["points"] = torch.cat([named.pop(f"point_embeddings.{i}.weight") for i in range(4)])
+    named["outside"] = named.pop("not_a_point_embed.weight").flatten()
+    for node in nodes:
+        weight = next((values[name] for name in node.input if name in values and name.startswith("onnx::")), None)
+        if weight is None:
+            continue
+        place = node.name.strip("/").split("/")
+        if node.op_type == "MatMul":
+            named[".".join([*place[:-1], "weight"])] = weight.T.contiguous()
+        elif node.op_type == "Expand":
+            named["queries"] = weight[0]
+        elif weight.shape[0] == 1:
+            named["no_mask"] = weight.flatten()
+        else:
+            named[f"{place[-2]}.{'weight' if node.op_type == 'Mul' else 'bias'}"] = weight.flatten()
+    return named
+
+
 def read_efficientnet_pth(path: Path) -> dict[str, Tensor]:
     """Read EfficientNet-Lite0 from a PyTorch state dict whose names differ from ours by leading underscores."""
     state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
@@ -86,8 +145,25 @@ def read_stlpips_pth(path: Path) -> dict[str, Tensor]:
     return named | {f"lins.{i}.weight": state[f"lin{i}.model.1.weight"] for i in range(len(convs))}
 
 
+def _graph(path: Path) -> tuple[list[Any], dict[str, Tensor], dict[str, Tensor]]:
+    """Return the nodes of an ONNX graph, its weights by name, and its constants by the name of what they give."""
+    import onnx
+    from onnx import numpy_helper
+
+    graph = onnx.load(str(path)).graph
+    values = {value.name: torch.tensor(numpy_helper.to_array(value)) for value in graph.initializer}
+    constants = {
+        node.output[0]: torch.tensor(numpy_helper.to_array(node.attribute[0].t))
+        for node in graph.node
+        if node.op_type == "Constant" and node.attribute[0].name == "value"
+    }
+    return list(graph.node), values, constants
+
+
 READERS: Mapping[str, Callable[[Path], dict[str, Tensor]]] = {
     "dinov2_vits14": read_dinov2_onnx,
     "efficientnet_lite0": read_efficientnet_pth,
+    "tinyvit": read_tinyvit_onnx,
+    "sam_decoder": read_sam_onnx,
     "stlpips": read_stlpips_pth,
 }

