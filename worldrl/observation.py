@@ -19,10 +19,11 @@ from torch.nn.functional import pad
 
 from worldrl import checkpoint
 from worldrl.errors import CheckpointError, ConfigError, DataError
-from worldrl.objects import NUMBERS, Prototypes, describe, pool, soften
+from worldrl.objects import NUMBERS, Annotations, FewShotMasks, Prototypes, describe, pool, soften
+from worldrl.objects.fewshot import TENSORS as MEMORY
 from worldrl.types import Array, FrozenEncoder
 
-MASKS = ("simulator", "none")
+MASKS = ("simulator", "few_shot", "none")
 PROTOTYPES = ("background", "reach", "centres", "temperature")
 """The tensors that stand in for masks where there are none."""
 LOOK_SCALE = 0.3
@@ -44,7 +45,8 @@ class ObservationPipeline:
     Make one with ``fit`` or ``from_pretrained``.
 
     Attributes:
-        masks: ``simulator`` (privileged: ground-truth segmentation) or ``none`` (prototypes of frozen patch features).
+        masks: ``simulator`` (privileged: ground-truth segmentation), ``few_shot`` (from a few annotated frames) or
+            ``none`` (prototypes of frozen patch features).
         objects: Names of the objects; ``group_i`` where there are no masks.
         encoder: The frozen encoder, or None for geometry alone.
         space: The observation space, a float32 Box ``(k, d)`` in ``[-8, 8]``.
@@ -79,6 +81,7 @@ class ObservationPipeline:
         components: int = 32,
         groups: int = 8,
         slots: int = 0,
+        annotations: Annotations | None = None,
         seed: int = 0,
     ) -> "ObservationPipeline":
         """Fit prototypes (without masks), PCA and standardisation.
@@ -86,24 +89,27 @@ class ObservationPipeline:
         Args:
             frames: ``(n, h, w, 3)`` uint8.
             proprio: ``(n, q)`` float32.
-            labels: ``(n, h, w)`` uint8; not looked at where ``masks`` is ``none``.
-            objects: Names of the labelled objects, in the order of the labels.
-            masks: ``simulator`` or ``none``.
+            labels: ``(n, h, w)`` uint8; looked at where ``masks`` is ``simulator``.
+            objects: Names of the labelled objects, in the order of the labels; annotations bring their own.
+            masks: ``simulator``, ``few_shot`` or ``none``.
             encoder: Frozen encoder, or None for geometry alone.
             components: Numbers an object that say what it looks like.
             groups: Number of prototypes where there are no masks.
             slots: Object tokens at least; those beyond the objects stay zero, so that tasks with fewer objects have
                 observations of the same shape as others.
-            seed: Of the prototypes.
+            annotations: What ``few_shot`` masks are told.
+            seed: Of prototypes and memory.
 
         Raises:
-            ConfigError: If ``masks`` is unknown, or ``none`` without an encoder.
+            ConfigError: If ``masks`` is unknown, ``none`` without an encoder, or ``few_shot`` without annotations.
             DataError: If there are too few frames or they do not fit together.
         """
         if masks not in MASKS:
             raise ConfigError(f"masks must be one of {', '.join(MASKS)}, got '{masks}'.")
         if masks == "none" and encoder is None:
             raise ConfigError("masks 'none' needs a frozen encoder, got none: choose one, or masks=simulator.")
+        if (masks == "few_shot") != (annotations is not None):
+            raise ConfigError("masks 'few_shot' and annotations go together: give both or neither.")
         if not len(frames) == len(proprio) == len(labels) or len(frames) <= components:
             raise DataError(
                 f"frames, proprio and labels must be equally many and more than {components}, "
@@ -113,6 +119,10 @@ class ObservationPipeline:
         if masks == "none" and encoder is not None:
             objects = tuple(f"group_{i}" for i in range(groups))
             tensors |= _fit_prototypes(frames, encoder, groups, seed)
+        if annotations is not None:
+            objects = annotations.objects
+            features = None if encoder is None else encoder(annotations.frames)
+            tensors |= FewShotMasks.fit(annotations, features, seed=seed).tensors()
         if encoder is not None:
             tensors |= {"pca_mean": torch.zeros(encoder.width), "pca": torch.eye(encoder.width)}
         width = len(NUMBERS) + (encoder.width if encoder is not None else 0)
@@ -138,7 +148,7 @@ class ObservationPipeline:
         Args:
             frames: ``(b, h, w, 3)`` uint8.
             proprio: ``(b, q)`` float32.
-            labels: ``(b, h, w)`` uint8; None where ``masks`` is ``none``.
+            labels: ``(b, h, w)`` uint8; may be None where ``masks`` is not ``simulator``.
 
         Returns:
             ``(b, k, d)`` float32, standardised, in ``[-8, 8]``.
@@ -229,6 +239,9 @@ class ObservationPipeline:
         features = None if self.encoder is None else self.encoder(np.ascontiguousarray(frames))
         if self.masks == "none" and features is not None:
             masks = Prototypes(**{name: self._tensors[name] for name in PROTOTYPES})(features)
+        elif self.masks == "few_shot":
+            memory = FewShotMasks(**{name: self._tensors[name] for name in MEMORY})
+            masks = soften(memory(frames, features), len(self.objects))
         else:
             masks = soften(torch.from_numpy(np.array(labels)), len(self.objects))
         masks = pad(masks, (0, 0, 0, 0, 0, self.shape[0] - 1 - masks.shape[1]))

@@ -53,12 +53,17 @@ def run(config: Config) -> None:
 def _fit(config: Config, dataset: Any, cache: Path | None) -> Any:
     """Make the pipeline that the options name: of frames, or of tokens fitted on some of the recorded frames."""
     from worldrl.frame_observation import FramePipeline
+    from worldrl.objects import Annotations
     from worldrl.observation import ObservationPipeline
 
-    side = min(dataset.manifest.frame_shape[:2])
+    height, width = dataset.manifest.frame_shape[:2]
+    side, annotations = min(height, width), None
     check_observation(config.encoder, config.objects, config.pixels, size=side)
     if config.pixels:
         return FramePipeline(config.pixels)
+    if config.objects.annotations:
+        annotations = Annotations.from_pretrained(need(config.objects.annotations, "annotations"))
+        annotations.require(task=dataset.manifest.env_id, size=(height, width))
     frames, proprio, labels = _sample(dataset, config.frames, config.seed)
     with encoder_for(config.encoder, cache) as encoder:
         return ObservationPipeline.fit(
@@ -71,6 +76,7 @@ def _fit(config: Config, dataset: Any, cache: Path | None) -> Any:
             components=config.objects.components,
             groups=config.objects.groups,
             slots=config.objects.slots,
+            annotations=annotations,
             seed=config.seed,
         )
 

@@ -36,7 +36,11 @@ class EncoderOptions:
 class ObjectOptions:
     """How objects are found and told."""
 
-    masks: str = option("simulator", "simulator (privileged ground truth) or none (prototypes of patch features)")
+    masks: str = option(
+        "simulator",
+        "simulator (privileged ground truth), few_shot (from annotated frames) or none (prototypes of patch features)",
+    )
+    annotations: str = option("", "folder of annotated frames (worldrl annotate), for few_shot")
     components: int = option(32, "numbers an object that say what it looks like")
     groups: int = option(8, "number of prototypes without masks")
     slots: int = option(0, "object tokens at least; those a task has no object for stay zero")
@@ -80,6 +84,11 @@ def check_observation(encoder: EncoderOptions, objects: ObjectOptions, pixels: i
         raise ConfigError(f"objects.masks must be one of {', '.join(MASKS)}, got '{objects.masks}'.")
     if objects.masks == "none" and encoder.name == "none":
         raise ConfigError("objects.masks=none needs a frozen encoder, got encoder.name=none: choose one, or masks.")
+    if (objects.masks == "few_shot") != bool(objects.annotations):
+        raise ConfigError(
+            "objects.masks=few_shot and objects.annotations=FOLDER go together, "
+            f"got masks={objects.masks} and annotations='{objects.annotations}': worldrl annotate makes such a folder."
+        )
     check_positive(components=objects.components, groups=objects.groups)
     if objects.slots < 0:
         raise ConfigError(f"objects.slots must be 0 or more, got {objects.slots}.")
