@@ -10,7 +10,17 @@ from typing import Any
 import pytest
 
 from worldrl.recipes.world4rl import gains, records, report, signs
-from worldrl.recipes.world4rl.grid import ABLATIONS, OURS, Cell, cells, refine_options, start_of, worlds_name
+from worldrl.recipes.world4rl.grid import (
+    ABLATIONS,
+    OURS,
+    ROUNDS,
+    Cell,
+    cells,
+    refine_options,
+    settings_of,
+    start_of,
+    worlds_name,
+)  # fmt: skip
 from worldrl.recipes.world4rl.jobs import Job, left, plan
 from worldrl.recipes.world4rl.runner import Limits, failure, run_jobs
 
@@ -50,6 +60,12 @@ def test_tier_three_ablates_on_the_tasks_of_the_paper() -> None:
         (c.task, c.ablation) for c in cells(tasks=["soccer", "door-lock"], seeds=[0], tier=3) if c.method == "ours"
     }
     assert found == {("soccer", "none"), *(("door-lock", name) for name in ABLATIONS)}
+
+
+def test_rounds_begin_with_what_ours_begins_with() -> None:
+    evolved, ours = (Cell(0, "soccer", method) for method in ("evolved", "ours"))
+    assert evolved in cells(tasks=["soccer"], seeds=[0], tier=3)
+    assert start_of(evolved) == start_of(ours) and settings_of(evolved) == settings_of(ours) | ROUNDS
 
 
 def test_the_published_recipe_has_no_guard_and_keeps_the_last_policy() -> None:
@@ -164,7 +180,7 @@ def test_the_report_tells_what_there_is_what_is_missing_and_what_failed(tmp_path
     assert saved["cells"][2]["seconds"] == 5.0
     assert "failed: it broke" in text and "+30 [" in text and "masks: simulator" in text
     assert "3 of 4 cells are done" in text and "`worldrl reproduce`" in text
-    assert "| 1 of 10 | 1 of 4 |" in text and "| 10 % of 10 | 25 % of 4 |" in text
+    assert "| 1 of 10 | 1 of 4 |" in text and "| 10 | 10 % of 10 | 25 % of 4 |" in text
     assert "0 are worse" in text and "up to 95 %" in text
 
 

@@ -32,7 +32,9 @@ class Config:
     """Options of ``worldrl reproduce``."""
 
     experiment: str = option("world4rl", "which experiment: world4rl")
-    tier: int = option(1, "1: bc, world4rl, ours; 2: offline baselines too; 3: ablations and planning too")
+    tier: int = option(
+        1, "1: bc, world4rl, ours; 2: offline baselines too; 3: ablations, rounds with real episodes and planning too"
+    )
     tasks: list[str] = field(default_factory=lambda: list(TASKS), metadata={"help": "Meta-World tasks"})
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2], metadata={"help": "training seeds"})
     out: str = option("runs/world4rl", "folder with a run folder for each job")

@@ -6,8 +6,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from worldrl.recipes import clone, evaluate, offline, plan, refine
-from worldrl.recipes.world4rl.grid import OWN, RANKED, Cell, judge_of, refine_options, start_of, worlds_name
+from worldrl.recipes import clone, evaluate, evolve, offline, plan, refine
+from worldrl.recipes.options import WorldModelOptions
+from worldrl.recipes.world4rl.grid import (
+    OURS,
+    OWN,
+    RANKED,
+    ROUNDS,
+    Cell,
+    judge_of,
+    refine_options,
+    start_of,
+    worlds_name,
+)
 from worldrl.recipes.world4rl.stages import SLOTS, Options, cloning, environment
 
 CHECKPOINTS = (60, 200, 500)
@@ -49,11 +60,15 @@ class Place:
 
 @dataclass(frozen=True)
 class Made:
-    """What a method made: a policy's folder, or none where it is no policy; others to rank beside it; what it noted."""
+    """What a method made: a policy's folder, or none where it is no policy; others to rank beside it; what it noted.
+
+    ``world`` is where the policy was made in, where it is another than that of its task and seed.
+    """
 
     policy: Path | None
     ranked: Sequence[Path] = ()
     notes: Any = None
+    world: Path | None = None
 
 
 def run(folder: Path, options: Options) -> Options:
@@ -63,6 +78,7 @@ def run(folder: Path, options: Options) -> Options:
     world, judge = (home / worlds_name(one) / "world" / cell.task for one in (cell, judge_of(cell)))
     place = Place(cell, folder, home / "data" / cell.task, world, judge, options)
     made = MAKERS[cell.method](place)
+    place = replace(place, world=made.world or place.world)
     if made.policy is None:
         report, replays, ranking = made.notes, UNREPLAYED, []
     else:
@@ -129,6 +145,34 @@ def _refined(place: Place) -> Made:
     return Made(place.folder / "policy", [Path(path) for path in result["checkpoints"]], result)
 
 
+def _evolved(place: Place) -> Made:
+    """Go on from ours for a stated number of real episodes: record, fit again, refine again."""
+    from worldrl.recipes.refine import TrustOptions
+
+    options, start, out = place.options, start_of(place.cell), place.folder / "rounds"
+    assert start is not None
+    fit = {name: options[name] for name in ("push", "reach", "blur", "success_steps")}
+    fit |= {
+        "steps": options["own_fit_steps"],
+        "batch_size": options["own_batch_size"],
+        "price": options["success_price"],
+    }
+    change, usual = dict(OURS), evolve.Config()
+    trust = TrustOptions(**change.pop("trust"))
+    evolve.run(
+        evolve.Config(
+            env=environment(options), episodes=str(place.data / "episodes"), out=str(out),
+            policy=str(place.folder.parent / start.name / "policy"), recorded=str(place.data / "clone"),
+            beyond=int(options["beyond"]), world_model=WorldModelOptions(**options["world_model"]),
+            fit=replace(usual.fit, **fit),
+            refine=replace(usual.refine, steps=options["imagined_steps"], trust=trust, **change),
+            **ROUNDS, **place.told,
+        )
+    )  # fmt: skip
+    *before, last = (out / f"policy-{number}" for number in range(ROUNDS["rounds"]))
+    return Made(last, before, world=out / f"world-{ROUNDS['rounds'] - 1}")
+
+
 def _offline(place: Place) -> Made:
     """Learn from the recorded episodes alone."""
     out, episodes = place.folder / "policy", str(place.data / "episodes")
@@ -154,6 +198,7 @@ MAKERS: dict[str, Callable[[Place], Made]] = {
     "filtered_bc": _filtered,
     "world4rl": _refined,
     "ours": _refined,
+    "evolved": _evolved,
     "td3_bc": _offline,
     "iql": _offline,
     "diffusion_policy": _offline,

@@ -25,13 +25,16 @@ The learning rate is not published; it is that of ours.
 PUBLISHED_FIT: dict[str, Any] = {"world_model": {"action_code": "two_hot"}, "push": 0.0, "blur": 0.0}
 """How ``fit`` makes the published world model: two-hot actions, and pasts as they were recorded."""
 
+ROUNDS: dict[str, Any] = {"rounds": 3, "budget": 50}
+"""How ``evolve`` goes on from ours: refinements, and real episodes that are recorded before each but the first."""
+
 RANKED = 40
 """Real episodes by which policies are ranked."""
 
 METHODS: dict[int, tuple[str, ...]] = {
     1: ("bc", "filtered_bc", "world4rl", "ours"),
     2: ("td3_bc", "iql", "diffusion_policy"),
-    3: ("planning",),
+    3: ("evolved", "planning"),
 }
 """Methods by the tier in which they are run."""
 
@@ -123,12 +126,14 @@ def settings_of(cell: Cell) -> dict[str, Any]:
     """Return what is chosen here for a cell's method: a cell made under other choices is another cell."""
     if cell.method == "filtered_bc":
         return OWN
+    if cell.method == "evolved":
+        return OURS | ROUNDS
     return refine_options(cell) if cell.method in ("world4rl", "ours") else {}
 
 
 def start_of(cell: Cell) -> Cell | None:
     """Return the cell whose policy a cell refines, or None."""
-    if cell.method not in ("world4rl", "ours"):
+    if cell.method not in ("world4rl", "ours", "evolved"):
         return None
     return Cell(cell.seed, cell.task, "bc" if cell.method == "world4rl" else ABLATIONS[cell.ablation].start)
 

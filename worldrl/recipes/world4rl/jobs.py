@@ -149,7 +149,7 @@ CELL = ("imagined_steps",)
 """Which options concern which kind of job, beside those of the kinds before."""
 SECONDS = {
     "data": 130.0, "world": 90.0, "bc": 100.0, "filtered_bc": 60.0, "cell": 160.0, "planning": 1200.0,
-    "diffusion_policy": 400.0,
+    "diffusion_policy": 400.0, "evolved": 700.0,
 }  # fmt: skip
 """What jobs take on one busy core, for the estimate alone; a world's is for each task."""
 

@@ -125,11 +125,12 @@ def _summary(finished: Sequence[Figures]) -> str:
             *(gains.told(gains.gain_over(start, mine, finished), 1) for start in STARTS),
             f"{_points(middle.mean)} [{_points(middle.interval.low)}, {_points(middle.interval.high)}]",
             f"{better.mean:.2f} [{better.interval.low:.2f}, {better.interval.high:.2f}]",
+            f"{np.mean([one['real_steps'] for one in mine]):,.0f}",
             _share_of(mine, "false_successes", "replays"), _share_of(mine, "repeatable_false", "repeatable"),
         ])  # fmt: skip
     header = ["method", "cells", "mean real success", "over bc (paired 95 %)",
               "over filtered_bc (paired 95 %)", "over ours as it is (paired 95 %)", "interquartile mean (95 %)",
-              "probability of improvement (95 %)", "false successes", "of those that repeat"]  # fmt: skip
+              "probability of improvement (95 %)", "real steps", "false successes", "of those that repeat"]  # fmt: skip
     return "## Over tasks and seeds\n\n" + markdown(header, rows) if rows else ""
 
 
