@@ -38,6 +38,15 @@ def test_the_grid_runs_every_kind_of_job_and_repeats_none(tmp_path: Path) -> Non
     assert stamps == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("done.json")}
 
 
+def test_annotations_that_are_not_used_are_no_part_of_a_job() -> None:
+    from worldrl.recipes.reproduce import Config, identity
+
+    plain, told = Config(), Config()
+    told.objects.masks, told.objects.annotations = "few_shot", "annotations"
+    assert "annotations" not in identity(plain)["objects"] and identity(told)["objects"]["annotations"] == "annotations"
+    assert not {"seeds", "tier", "out", "workers"} & set(identity(plain))
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

@@ -105,7 +105,7 @@ def run(config: Config) -> str:
 
     _check_metaworld()
     wanted = list(cells(tasks=config.tasks, seeds=config.seeds, tier=config.tier))
-    settings = {name: value for name, value in asdict(config).items() if name not in LOCAL}
+    settings = identity(config)
     out, results = Path(config.out), Path(config.results)
     records.restore(out, results)
     jobs = plan(out, wanted, settings)
@@ -129,6 +129,14 @@ def run(config: Config) -> str:
             f"\n{len(failed)} jobs failed; their folders hold log.txt and failed.json, and a new run tries them again."
         )
     return text
+
+
+def identity(config: Config) -> dict[str, Any]:
+    """Return the options that change results, by which a job that is done is known again; what is not used is none."""
+    settings = {name: value for name, value in asdict(config).items() if name not in LOCAL}
+    if not config.objects.annotations:
+        del settings["objects"]["annotations"]
+    return settings
 
 
 def _check_metaworld() -> None:
