@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from worldrl.encoders.sam import SamDecoder
-from worldrl.encoders.segmenter import DECODER, Segmenter, prompts_of
+from worldrl.encoders.segmenter import DECODER, Segmenter
 from worldrl.encoders.tinyvit import TinyViT
 from worldrl.encoders.weights import converted_folder
 from worldrl.errors import ConfigError, DataError
+from worldrl.objects.tracking import prompts_of
 
 Masks = npt.NDArray[np.bool_]
 
@@ -94,15 +95,6 @@ def test_random_weights_find_nothing_and_follow_from_the_seed() -> None:
     found = twins[0](maps, *prompts_of(true), size=(96, 96)).best().numpy() > 0
     assert max(overlap(found, true)) < 0.5
     assert not any(p.requires_grad for p in twins[0].parameters()) and not twins[0].train().training
-
-
-def test_prompts_are_a_point_inside_and_the_box() -> None:
-    ring = np.zeros((2, 8, 8), np.bool_)
-    ring[0, 2:7, 1:6], ring[0, 3:6, 2:5] = True, False
-    points, labels = prompts_of(ring)
-    x, y = (points[0, 0] - 0.5).astype(int)
-    assert ring[0, y, x] and points[0, 1:].tolist() == [[1, 2], [6, 7]]
-    assert labels.tolist() == [[1, 2, 3], [-1, -1, -1]]
 
 
 def test_wrong_input_is_refused() -> None:

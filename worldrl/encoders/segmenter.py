@@ -12,7 +12,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from worldrl.checkpoint import hash_tensors, load_state
 from worldrl.encoders.frozen import check_frames, load_encoder
-from worldrl.encoders.sam import BOTTOM_RIGHT, FOREGROUND, OUTSIDE, TOP_LEFT, Masks, SamDecoder
+from worldrl.encoders.sam import BOTTOM_RIGHT, OUTSIDE, Masks, SamDecoder
 from worldrl.encoders.weights import converted_folder, load_weights
 from worldrl.errors import ConfigError, DataError
 from worldrl.types import Array
@@ -137,26 +137,3 @@ class Segmenter(nn.Module):
         square = F.pad(mask, (0, longer - mask.shape[-1], 0, longer - mask.shape[-2]), value=float(mask.min()))
         coarse: Tensor = F.interpolate(square[:, None], size=(side, side), mode="bilinear", align_corners=False)
         return coarse[:, 0]
-
-
-def prompts_of(masks: npt.NDArray[np.bool_]) -> tuple[Array, npt.NDArray[np.int64]]:
-    """Return prompts that describe masks ``(b, h, w)``: a point inside each, and its box.
-
-    The point is the pixel of the mask that is nearest to its centre. A mask without a pixel asks for nothing.
-
-    Returns:
-        ``points`` ``(b, 3, 2)`` in pixels and ``labels`` ``(b, 3)``, as ``Segmenter`` takes them.
-    """
-    points, labels = np.zeros((len(masks), 3, 2), np.float32), np.full((len(masks), 3), OUTSIDE)
-    for i, mask in enumerate(masks):
-        rows, columns = np.nonzero(mask)
-        if not len(rows):
-            continue
-        middle = np.argmin((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2)
-        points[i] = (
-            (columns[middle] + 0.5, rows[middle] + 0.5),
-            (columns.min(), rows.min()),
-            (columns.max() + 1, rows.max() + 1),
-        )
-        labels[i] = (FOREGROUND, TOP_LEFT, BOTTOM_RIGHT)
-    return points, labels
