@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from worldrl import cli
+from worldrl.encoders import ENCODERS
 from worldrl.recipes import clone, collect, encode, fidelity, fit
 from worldrl.recipes.fidelity_table import table
 from worldrl.recipes.options import EncoderOptions, EnvOptions, WorldModelOptions
@@ -105,7 +106,7 @@ def test_the_table_has_a_row_a_figure_and_says_what_is_missing() -> None:
     [
         ("held_out=1.0", "held_out must be in (0, 1), got 1.0"),
         ("pictures=-1", "pictures and slack must be 0 or more, got -1 and 0"),
-        ("frechet=resnet", "frechet must be one of dinov2_vits14, efficientnet_lite0, or empty, got 'resnet'"),
+        ("frechet=resnet", f"frechet must be one of {', '.join(ENCODERS)}, or empty, got 'resnet'"),
         ("world=nowhere", "no world at 'nowhere'"),
     ],
 )
