@@ -67,7 +67,7 @@ def repeatable(
 
     Success that needs one course of chance (which member of the ensemble answered which step) is success on what the
     members do not agree on. Nothing real is asked. A world without chance repeats everything (our choice: of 2,471
-    imagined successes on six Meta-World tasks, 42 % fail in MuJoCo, and 26 % of the 874 that repeat).
+    imagined successes on six Meta-World tasks, 42 % fail in MuJoCo, and 27 % of the 870 that repeat).
 
     Args:
         model: That imagined them.
