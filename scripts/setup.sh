@@ -83,8 +83,8 @@ warn_of_needless_cuda() {
 install_from_npm() {
   command -v npm >/dev/null || { say "npm is not here: without MobileSAM (worldrl encoders install mobilesam)"; return 0; }
   for name in mobilesam mobilesam_decoder; do
-    timeout 600 .venv/bin/worldrl encoders verify $name >/dev/null 2>&1 ||
-      timeout 600 .venv/bin/worldrl encoders install $name || say "$name could not be installed: going on without"
+    timeout 60 .venv/bin/worldrl encoders verify $name >/dev/null 2>&1 ||
+      timeout 240 .venv/bin/worldrl encoders install $name || say "$name could not be installed: going on without"
   done
 }
 
