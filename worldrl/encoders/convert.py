@@ -1,6 +1,6 @@
 """Foreign weight files, read without importing or unpickling anything, under the names of our own modules."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ RENAMED = (
     ("layernorm.", "norm."),
 )
 TINYVIT_RENAMED = (("patch_embed.seq.seq.0", "stem.0"), ("patch_embed.seq.seq.2", "stem.1"), ("neck.neck", "neck"))
+XFEAT_RENAMED = (("skip1.1.", "skip."), (".layer.0.", ".conv."), (".layer.1.", ".norm."))
 
 
 def read_dinov2_onnx(path: Path) -> dict[str, Tensor]:
@@ -54,11 +55,7 @@ def read_dinov2_safetensors(path: Path) -> dict[str, Tensor]:
 
 def rename_dinov2(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Turn the names of transformers' ``Dinov2Model`` into those of ``DinoV2`` and join query, key and value."""
-    renamed = {}
-    for name, value in tensors.items():
-        for old, new in RENAMED:
-            name = name.replace(old, new)
-        renamed[name] = value
+    renamed = {_renamed(name, RENAMED): value for name, value in tensors.items()}
     for name in [name for name in renamed if ".query." in name]:
         parts = [renamed.pop(name.replace(".query.", f".{part}.")) for part in ("query", "key", "value")]
         renamed[name.replace(".query.", ".qkv.")] = torch.cat(parts)
@@ -74,12 +71,7 @@ def read_tinyvit_onnx(path: Path) -> dict[str, Tensor]:
     named = {name: value for name, value in values.items() if not name.startswith("onnx::")}
     for node in nodes:
         layer = node.name.strip("/").replace("/", ".").removesuffix(f".{node.op_type}").removesuffix(".c")
-        for old, new in (
-            ("patch_embed.seq.seq.0", "stem.0"),
-            ("patch_embed.seq.seq.2", "stem.1"),
-            ("neck.neck", "neck"),
-        ):
-            layer = layer.replace(old, new)
+        layer = _renamed(layer, TINYVIT_RENAMED)
         weights = [values[name] for name in node.input if name in values and name.startswith("onnx::")]
         constant = next((constants[name] for name in node.input if name in constants), None)
         if node.op_type == "Conv" and weights:
@@ -89,9 +81,8 @@ def read_tinyvit_onnx(path: Path) -> dict[str, Tensor]:
         elif node.op_type == "Add" and layer.endswith(".attn") and constant is not None and constant.ndim == 3:
             named[f"{layer}.bias"] = constant
         elif weights and layer.startswith("neck."):
-            named[f"{layer.removesuffix('.Add_1')}.{'weight' if node.op_type == 'Mul' else 'bias'}"] = weights[
-                0
-            ].flatten()
+            part = "weight" if node.op_type == "Mul" else "bias"
+            named[f"{layer.removesuffix('.Add_1')}.{part}"] = weights[0].flatten()
     return named
 
 
@@ -135,14 +126,7 @@ def read_efficientnet_pth(path: Path) -> dict[str, Tensor]:
 def read_xfeat_pt(path: Path) -> dict[str, Tensor]:
     """Read XFeat from a PyTorch state dict, without the matcher that refines pairs."""
     state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    renamed = (("skip1.1.", "skip."), (".layer.0.", ".conv."), (".layer.1.", ".norm."))
-    named = {}
-    for name, value in state.items():
-        for old, new in renamed:
-            name = name.replace(old, new)
-        if not name.startswith("fine_matcher."):
-            named[name] = value
-    return named
+    return {_renamed(name, XFEAT_RENAMED): x for name, x in state.items() if not name.startswith("fine_matcher.")}
 
 
 def read_stlpips_pth(path: Path) -> dict[str, Tensor]:
@@ -156,6 +140,13 @@ def read_stlpips_pth(path: Path) -> dict[str, Tensor]:
         f"convs.{i}.{part}": state[f"{name}.{part}"] for i, name in enumerate(convs) for part in ("weight", "bias")
     }
     return named | {f"lins.{i}.weight": state[f"lin{i}.model.1.weight"] for i in range(len(convs))}
+
+
+def _renamed(name: str, pairs: Iterable[tuple[str, str]]) -> str:
+    """Return a name with every old part replaced by its new one, in order."""
+    for old, new in pairs:
+        name = name.replace(old, new)
+    return name
 
 
 def _graph(path: Path) -> tuple[list[Any], dict[str, Tensor], dict[str, Tensor]]:

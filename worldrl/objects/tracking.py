@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from worldrl.encoders.sam import BOTTOM_RIGHT, FOREGROUND, OUTSIDE, TOP_LEFT
 from worldrl.errors import DataError
 from worldrl.types import Array
 
@@ -56,7 +57,7 @@ class PromptedMasks:
         """
         if labels.max() > self.objects:
             raise DataError(f"labels must be at most {self.objects}, one an object, got {labels.max()}.")
-        self._masks = labels[None] == np.arange(1, self.objects + 1)[:, None, None]
+        self._masks = self._apart(labels)
         self._areas = self._masks.sum(axis=(1, 2))
 
     def follow(
@@ -78,7 +79,7 @@ class PromptedMasks:
                 f"frames must have the size of the labels to begin with, {self._masks.shape[1:]}, got {size}."
             )
         if hint is not None:
-            shown = hint[None] == np.arange(1, self.objects + 1)[:, None, None]
+            shown = self._apart(hint)
             found_there = shown.any(axis=(1, 2))
             self._masks[found_there] = shown[found_there]
         present = np.flatnonzero(self._masks.any(axis=(1, 2)))
@@ -97,6 +98,10 @@ class PromptedMasks:
             mine = logits[chosen] > surest
             labels[mine], surest[mine] = i + 1, logits[chosen][mine]
         return labels
+
+    def _apart(self, labels: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
+        """Return the mask of each object ``(k, h, w)``."""
+        return np.asarray(labels[None] == np.arange(1, self.objects + 1)[:, None, None])
 
     def _choose(self, offered: npt.NDArray[np.bool_], i: int) -> int | None:
         """Return which of the masks ``(m, h, w)`` is most like the prompt's, or None where none can be the object."""
@@ -121,7 +126,7 @@ def prompts_of(masks: npt.NDArray[np.bool_], *, margin: float = 0.0) -> tuple[Ar
         ``points`` ``(b, 3, 2)`` in pixels and ``labels`` ``(b, 3)``: 1 for the point, 2 and 3 for the corners, -1 where
         there is nothing.
     """
-    points, labels = np.zeros((len(masks), 3, 2), np.float32), np.full((len(masks), 3), -1)
+    points, labels = np.zeros((len(masks), 3, 2), np.float32), np.full((len(masks), 3), OUTSIDE)
     for i, mask in enumerate(masks):
         rows, columns = np.nonzero(mask)
         if not len(rows):
@@ -132,5 +137,5 @@ def prompts_of(masks: npt.NDArray[np.bool_], *, margin: float = 0.0) -> tuple[Ar
         points[i, 0] = columns[middle] + 0.5, rows[middle] + 0.5
         points[i, 1] = np.maximum(low - wider, 0)
         points[i, 2] = np.minimum(high + wider, mask.shape[::-1])
-        labels[i] = (1, 2, 3)
+        labels[i] = (FOREGROUND, TOP_LEFT, BOTTOM_RIGHT)
     return points, labels

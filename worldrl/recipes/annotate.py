@@ -11,7 +11,6 @@ from omegaconf import MISSING
 from worldrl.errors import ConfigError, DataError
 from worldrl.recipes.options import check_positive, option
 from worldrl.recipes.parts import need
-from worldrl.recipes.telling import say
 
 COLOURS = (
     (0, 0, 0), (230, 25, 75), (60, 180, 75), (255, 225, 25), (0, 130, 200), (245, 130, 48), (145, 30, 180),
@@ -59,9 +58,7 @@ def run(config: Config) -> str:
     if not config.out:
         raise ConfigError(f"out must be given to keep what is painted in '{config.paint}'.")
     Annotations(frames, labels, objects, dataset.manifest.env_id).save_pretrained(Path(config.out))
-    text = f"annotated {config.out}: {len(frames)} frames by {by}, objects {', '.join(objects)}"
-    say(text)
-    return ""
+    return f"annotated {config.out}: {len(frames)} frames by {by}, objects {', '.join(objects)}"
 
 
 def _choose(dataset: Any, shots: int, *, seed: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:

@@ -9,7 +9,6 @@ from typing import Any
 from worldrl.recipes import clone, evaluate, evolve, offline, plan, refine
 from worldrl.recipes.options import WorldModelOptions
 from worldrl.recipes.world4rl.grid import (
-    OURS,
     OWN,
     RANKED,
     ROUNDS,
@@ -19,7 +18,7 @@ from worldrl.recipes.world4rl.grid import (
     start_of,
     worlds_name,
 )
-from worldrl.recipes.world4rl.stages import SLOTS, Options, cloning, environment
+from worldrl.recipes.world4rl.stages import SLOTS, Options, cloning, environment, fitting
 
 CHECKPOINTS = (60, 200, 500)
 """Gradient steps of cloning after which a policy is ranked beside the finished one."""
@@ -128,18 +127,10 @@ def _filtered(place: Place) -> Made:
 
 def _refined(place: Place) -> Made:
     """Refine a policy in imagination."""
-    from worldrl.envs.guards import Guards
-    from worldrl.recipes.refine import TrustOptions
-
-    change = dict(refine_options(place.cell))
-    guards, trust = Guards(**change.pop("guards", {})), TrustOptions(**change.pop("trust", {}))
-    settings: dict[str, Any] = {"steps": place.options["imagined_steps"]} | change
-    recorded, start = place.data / "clone", start_of(place.cell)
-    policy = recorded if start is None or start.method == "bc" else place.folder.parent / start.name / "policy"
     result = refine.run(
         refine.Config(
-            world=str(place.world), policy=str(policy), recorded=str(recorded), out=str(place.folder / "policy"),
-            guards=guards, trust=trust, checkpoints=3, seed=place.cell.seed, **settings,
+            world=str(place.world), policy=str(_start(place)), recorded=str(place.data / "clone"),
+            out=str(place.folder / "policy"), checkpoints=3, seed=place.cell.seed, **_refining(place),
         )
     )  # fmt: skip
     return Made(place.folder / "policy", [Path(path) for path in result["checkpoints"]], result)
@@ -147,30 +138,35 @@ def _refined(place: Place) -> Made:
 
 def _evolved(place: Place) -> Made:
     """Go on from ours for a stated number of real episodes: record, fit again, refine again."""
-    from worldrl.recipes.refine import TrustOptions
-
-    options, start, out = place.options, start_of(place.cell), place.folder / "rounds"
-    assert start is not None
-    fit = {name: options[name] for name in ("push", "reach", "blur", "success_steps")}
-    fit |= {
-        "steps": options["own_fit_steps"],
-        "batch_size": options["own_batch_size"],
-        "price": options["success_price"],
-    }
-    change, usual = dict(OURS), evolve.Config()
-    trust = TrustOptions(**change.pop("trust"))
+    options, usual, out = place.options, evolve.Config(), place.folder / "rounds"
     evolve.run(
         evolve.Config(
             env=environment(options), episodes=str(place.data / "episodes"), out=str(out),
-            policy=str(place.folder.parent / start.name / "policy"), recorded=str(place.data / "clone"),
-            beyond=int(options["beyond"]), world_model=WorldModelOptions(**options["world_model"]),
-            fit=replace(usual.fit, **fit),
-            refine=replace(usual.refine, steps=options["imagined_steps"], trust=trust, **change),
-            **ROUNDS, **place.told,
+            policy=str(_start(place)), recorded=str(place.data / "clone"), beyond=int(options["beyond"]),
+            world_model=WorldModelOptions(**options["world_model"]), fit=replace(usual.fit, **fitting(options)),
+            refine=replace(usual.refine, **_refining(place)), **ROUNDS, **place.told,
         )
     )  # fmt: skip
     *before, last = (out / f"policy-{number}" for number in range(ROUNDS["rounds"]))
     return Made(last, before, world=out / f"world-{ROUNDS['rounds'] - 1}")
+
+
+def _start(place: Place) -> Path:
+    """Return the policy that a cell refines."""
+    start = start_of(place.cell)
+    if start is None or start.method == "bc":
+        return place.data / "clone"
+    return place.folder.parent / start.name / "policy"
+
+
+def _refining(place: Place) -> Options:
+    """Return how a cell refines."""
+    from worldrl.envs.guards import Guards
+    from worldrl.recipes.refine import TrustOptions
+
+    change = dict(refine_options(place.cell))
+    guards, trust = Guards(**change.pop("guards", {})), TrustOptions(**change.pop("trust", {}))
+    return {"steps": place.options["imagined_steps"], "guards": guards, "trust": trust} | change
 
 
 def _offline(place: Place) -> Made:

@@ -83,14 +83,21 @@ def expert_success(options: Options) -> float:
     return float(np.mean([outcome.success for outcome in outcomes]))
 
 
+def fitting(options: Options) -> Options:
+    """Return how the dynamics and the judges of a world are fitted, of one task or of all."""
+    own = "own_" if len(options["tasks"]) == 1 else ""
+    named = {"steps": f"{own}fit_steps", "batch_size": f"{own}batch_size", "price": "success_price"}
+    alike = {name: options[name] for name in ("success_steps", "push", "reach", "blur")}
+    return alike | {name: options[told] for name, told in named.items()}
+
+
 def world(folder: Path, options: Options) -> Options:
     """Fit one network to the episodes of one task or of all; the result is a world for each task."""
-    own = "own_" if len(options["tasks"]) == 1 else ""
     for task in options["tasks"]:
         for name in ("episodes", "observation", "features"):
             (folder / name).mkdir(exist_ok=True)
             (folder / name / task).symlink_to(Path("../../../data") / task / name)
-    change = {name: options[name] for name in ("push", "reach", "blur")} | options["fit"]
+    change = fitting(options) | options["fit"]
     shape = options["world_model"] | change.pop("world_model", {})
     fit.run(
         fit.Config(
@@ -99,10 +106,6 @@ def world(folder: Path, options: Options) -> Options:
             features=str(folder / "features"),
             out=str(folder / "world"),
             world_model=WorldModelOptions(**shape),
-            steps=options[f"{own}fit_steps"],
-            success_steps=options["success_steps"],
-            batch_size=options[f"{own}batch_size"],
-            price=options["success_price"],
             without=list(options["without"]),
             decoder_steps=0,
             seed=int(options["seed"]),
