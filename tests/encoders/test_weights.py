@@ -116,8 +116,9 @@ def test_a_wheel_given_by_path_is_converted(source: Path, tmp_path: Path) -> Non
 
 
 def test_a_tarball_of_npm_gives_its_one_file(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pin(monkeypatch, index="npm", member="package/toy.pth")
-    assert weights.find_packaged(weights.describe(NAME)) is None
+    pin(monkeypatch, index="npm")
+    assert weights.find_packaged(weights.describe(NAME)) is None  # though a package of that name is importable
+    pin(monkeypatch, member="package/toy.pth")
     tarball = tmp_path / "toy.tgz"
     with tarfile.open(tarball, "w:gz") as archive:
         archive.add(source, "package/toy.pth")

@@ -44,6 +44,9 @@ def test_points_are_where_something_is(xfeat: Encoder, sights: Frames) -> None:
     points = xfeat.backbone.points(xfeat.preprocess(sights))
     assert points.chance.shape == (2, 128, 128) and points.reliability.shape == (2, 16, 16)
     assert float(points.chance.min()) >= 0 and float(points.chance.max()) <= 1
+    best = points.chance[0].flatten().topk(4)
+    assert best.indices.tolist() == [row * 128 + 31 for row in (40, 46, 47, 45)]  # an edge, as it has always been
+    torch.testing.assert_close(best.values, torch.tensor([0.0429, 0.0396, 0.0361, 0.0328]), atol=1e-3, rtol=0)
     worth = points.chance[0] * points.reliability[0].repeat_interleave(8, 0).repeat_interleave(8, 1)
     assert worth[20:68, 20:68].max() > 5 * worth[88:, 88:].max()
 
