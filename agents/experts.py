@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from gymnasium import spaces
 
 from worldrl.agents.noise import LastingNoise
 from worldrl.agents.scripts import script_for
@@ -57,11 +58,18 @@ class RandomActor:
         self._acts.pop(slot, None)
 
     def act(self, observations: Sequence[Any], envs: Sequence[Any], slots: Array) -> Array:
-        """Return the actions ``(b, a)``."""
+        """Return the actions ``(b, a)``, or ``(b,)`` where they are discrete."""
         return np.stack([self._one(env, int(slot)) for env, slot in zip(envs, slots, strict=True)])
 
     def _one(self, env: Any, slot: int) -> Array:
         rng = self._rngs[slot]
         if slot not in self._acts or rng.random() < 1.0 / self.hold:
-            self._acts[slot] = rng.uniform(-1.0, 1.0, env.action_space.shape).astype(np.float32)
+            self._acts[slot] = _draw(env.action_space, rng)
         return self._acts[slot]
+
+
+def _draw(space: spaces.Space[Any], rng: np.random.Generator) -> Array:
+    """Return a uniform action: numbers in ``[-1, 1]``, or an integer where actions are discrete."""
+    if isinstance(space, spaces.Discrete):
+        return np.array(rng.integers(space.n))
+    return rng.uniform(-1.0, 1.0, space.shape).astype(np.float32)

@@ -14,9 +14,9 @@ def check_objects(pipeline: Any, env: Any) -> None:
     Raises:
         CheckpointError: If the environment labels other objects than the pipeline was fitted on.
     """
-    if pipeline.masks == "simulator" and tuple(env.unwrapped.objects) != tuple(pipeline.objects):
+    if pipeline.masks == "simulator" and tuple(env.unwrapped.objects) != tuple(pipeline.labelled):
         raise CheckpointError(
-            f"the observation pipeline was made for the objects {', '.join(pipeline.objects)}, this task has "
+            f"the observation pipeline was made for the objects {', '.join(pipeline.labelled)}, this task has "
             f"{', '.join(env.unwrapped.objects)}: use the task it was made for, or fit another."
         )
 

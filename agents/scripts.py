@@ -61,6 +61,11 @@ def reach(env: Any) -> Array:
     return reach_towards(env, env.position("target"), gripper=-1.0)
 
 
+def touch(env: Any) -> Array:
+    """Go straight to the bead."""
+    return reach_towards(env, env.position("bead") + np.array([0.0, 0.0, 0.012]), gripper=-1.0)
+
+
 def push(env: Any) -> Array:
     """Come down behind the block, seen from the mark, and push it there; steer by going round the block."""
     block = env.position("block")
@@ -124,6 +129,7 @@ SCRIPTS: dict[str, Script] = {
     "OpenDrawerEnv": open_drawer,
     "CloseDrawerEnv": close_drawer,
     "PickPlaceEnv": pick_place,
+    "TouchEnv": touch,
     "MetaWorldEnv": metaworld_script,
 }
 """Class name of the environment to its script."""

@@ -44,5 +44,7 @@ PressButtonEnvBatch = partial(RealVectorEnv, "worldrl.envs.press_button:PressBut
 OpenDrawerEnvBatch = partial(RealVectorEnv, "worldrl.envs.drawer:OpenDrawerEnv")
 CloseDrawerEnvBatch = partial(RealVectorEnv, "worldrl.envs.drawer:CloseDrawerEnv")
 PickPlaceEnvBatch = partial(RealVectorEnv, "worldrl.envs.pick_place:PickPlaceEnv")
+TouchEnvBatch = partial(RealVectorEnv, "worldrl.envs.touch:TouchEnv")
 MetaWorldEnvBatch = partial(RealVectorEnv, "worldrl.envs.metaworld:MetaWorldEnv")
+MinAtarEnvBatch = partial(RealVectorEnv, "worldrl.envs.minatar:MinAtarEnv")
 PixelEnvBatch = partial(RealVectorEnv, "worldrl.envs.pixels:PixelEnv")

@@ -9,6 +9,7 @@ TABLETOP = {
     "OpenDrawer": "drawer:OpenDrawerEnv",
     "CloseDrawer": "drawer:CloseDrawerEnv",
     "PickPlace": "pick_place:PickPlaceEnv",
+    "Touch": "touch:TouchEnv",
 }
 """Name of a table-top task to its module in ``worldrl.envs`` and its class."""
 
@@ -71,8 +72,8 @@ def register_all() -> None:
     """Tell gymnasium every environment of this package; a second call changes nothing.
 
     ``worldrl/<Task>-v0`` for the table-top tasks, ``worldrl/MetaWorld-<task>-v0``, ``worldrl/Pixels-v0`` for another
-    MuJoCo environment (``env="Pusher-v5"``) and ``worldrl/Imagined-v0``. All truncate themselves, so no time limit is
-    wrapped round them.
+    MuJoCo environment (``env="Pusher-v5"``), ``worldrl/MinAtar-v0`` for a small discrete game (``game="breakout"``) and
+    ``worldrl/Imagined-v0``. All truncate themselves, so no time limit is wrapped round them.
     """
     for name, entry in TABLETOP.items():
         _register(name, f"worldrl.envs.{entry}", f"worldrl.envs.batch:{entry.partition(':')[2]}Batch")
@@ -80,6 +81,7 @@ def register_all() -> None:
         entry, batch = "worldrl.envs.metaworld:MetaWorldEnv", "worldrl.envs.batch:MetaWorldEnvBatch"
         _register(f"MetaWorld-{task}", entry, batch, task=task)
     _register("Pixels", "worldrl.envs.pixels:PixelEnv", "worldrl.envs.batch:PixelEnvBatch")
+    _register("MinAtar", "worldrl.envs.minatar:MinAtarEnv", "worldrl.envs.batch:MinAtarEnvBatch")
     _register("Imagined", "worldrl.recipes.imagined:make_env", "worldrl.recipes.imagined:make_vec")
 
 

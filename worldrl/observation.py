@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -48,6 +49,7 @@ class ObservationPipeline:
         masks: ``simulator`` (privileged: ground-truth segmentation), ``few_shot`` (from a few annotated frames) or
             ``none`` (prototypes of frozen patch features).
         objects: Names of the objects; ``group_i`` where there are no masks.
+        labelled: Names of all objects that there are masks of, of which ``objects`` may be a part.
         encoder: The frozen encoder, or None for geometry alone.
         space: The observation space, a float32 Box ``(k, d)`` in ``[-8, 8]``.
         hash: Identifies everything that changes what comes out.
@@ -61,8 +63,10 @@ class ObservationPipeline:
         proprio: int,
         encoder: FrozenEncoder | None,
         tensors: Mapping[str, Tensor],
+        labelled: tuple[str, ...] | None = None,
     ) -> None:
         self.masks, self.objects, self.proprio, self.encoder = masks, objects, proprio, encoder
+        self.labelled = labelled or objects
         self._tensors = dict(tensors)
         self.shape = (self._tensors["mean"].shape[0], self._tensors["mean"].shape[1])
         self.space = spaces.Box(-CLIP, CLIP, self.shape, np.float32)
@@ -82,6 +86,7 @@ class ObservationPipeline:
         groups: int = 8,
         slots: int = 0,
         annotations: Annotations | None = None,
+        names: tuple[str, ...] = (),
         seed: int = 0,
     ) -> "ObservationPipeline":
         """Fit prototypes (without masks), PCA and standardisation.
@@ -98,6 +103,7 @@ class ObservationPipeline:
             slots: Object tokens at least; those beyond the objects stay zero, so that tasks with fewer objects have
                 observations of the same shape as others.
             annotations: What ``few_shot`` masks are told.
+            names: Which of the objects become tokens, in this order; all of them if empty. The others are background.
             seed: Of prototypes and memory.
 
         Raises:
@@ -123,6 +129,8 @@ class ObservationPipeline:
             objects = annotations.objects
             features = None if encoder is None else encoder(annotations.frames)
             tensors |= FewShotMasks.fit(annotations, features, seed=seed).tensors()
+        labelled = objects
+        objects = _chosen(names, objects)
         if encoder is not None:
             tensors |= {"pca_mean": torch.zeros(encoder.width), "pca": torch.eye(encoder.width)}
         width = len(NUMBERS) + (encoder.width if encoder is not None else 0)
@@ -131,14 +139,14 @@ class ObservationPipeline:
         tensors |= {"mean": torch.zeros(tokens_in_all, width), "std": torch.ones(tokens_in_all, width)}
         if not np.isfinite(proprio).all():
             raise DataError("proprio must be finite, got NaN or infinity: check the recorded episodes.")
-        raw = cls(masks=masks, objects=objects, proprio=proprio.shape[1], encoder=encoder, tensors=tensors)
-        tokens = raw._raw(frames, proprio, labels)
+        same: dict[str, Any] = {"masks": masks, "objects": objects, "proprio": proprio.shape[1], "encoder": encoder}
+        same["labelled"] = labelled
+        tokens = cls(tensors=tensors, **same)._raw(frames, proprio, labels)
         if encoder is not None:
             tensors |= _fit_pca(tokens[:, 1:, : len(NUMBERS) + encoder.width], components)
-            fitted = cls(masks=masks, objects=objects, proprio=proprio.shape[1], encoder=encoder, tensors=tensors)
-            tokens = fitted._raw(frames, proprio, labels)
+            tokens = cls(tensors=tensors, **same)._raw(frames, proprio, labels)
         tensors |= _fit_scale(tokens, looks=encoder is not None)
-        return cls(masks=masks, objects=objects, proprio=proprio.shape[1], encoder=encoder, tensors=tensors)
+        return cls(tensors=tensors, **same)
 
     def __call__(
         self, frames: npt.NDArray[np.uint8], proprio: Array, labels: npt.NDArray[np.uint8] | None
@@ -174,6 +182,7 @@ class ObservationPipeline:
             StorageError: If it cannot be written.
         """
         config = {"masks": self.masks, "objects": list(self.objects), "proprio": self.proprio, "hash": self.hash}
+        config["labelled"] = list(self.labelled)
         checkpoint.save(
             path,
             kind="observation",
@@ -207,6 +216,7 @@ class ObservationPipeline:
                 proprio=config["proprio"],
                 encoder=encoder if spec is not None else None,
                 tensors=saved.tensors,
+                labelled=tuple(config.get("labelled", config["objects"])),
             )
         if pipeline.hash != expected:
             raise CheckpointError(
@@ -241,9 +251,10 @@ class ObservationPipeline:
             masks = Prototypes(**{name: self._tensors[name] for name in PROTOTYPES})(features)
         elif self.masks == "few_shot":
             memory = FewShotMasks(**{name: self._tensors[name] for name in MEMORY})
-            masks = soften(memory(frames, features), len(self.objects))
+            masks = soften(memory(frames, features), len(self.labelled))
         else:
-            masks = soften(torch.from_numpy(np.array(labels)), len(self.objects))
+            masks = soften(torch.from_numpy(np.array(labels)), len(self.labelled))
+        masks = masks[:, [self.labelled.index(name) for name in self.objects]]
         masks = pad(masks, (0, 0, 0, 0, 0, self.shape[0] - 1 - masks.shape[1]))
         tokens = describe(masks)
         if features is not None:
@@ -255,9 +266,18 @@ class ObservationPipeline:
     def _hash(self) -> str:
         identity = {"masks": self.masks, "objects": self.objects, "proprio": self.proprio}
         identity |= {"numbers": NUMBERS, "clip": CLIP, "version": VERSION}
+        if self.labelled != self.objects:
+            identity["labelled"] = self.labelled
         fingerprint = None if self.encoder is None else self.encoder.fingerprint
         text = json.dumps(identity | {"encoder": fingerprint, "tensors": checkpoint.hash_tensors(self._tensors)})
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _chosen(names: tuple[str, ...], objects: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the named objects; all where none is named."""
+    if unknown := [name for name in names if name not in objects]:
+        raise ConfigError(f"names must be among {', '.join(objects)}, got '{unknown[0]}'.")
+    return names or objects
 
 
 def _fit_prototypes(frames: npt.NDArray[np.uint8], encoder: FrozenEncoder, groups: int, seed: int) -> dict[str, Tensor]:

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from worldrl.recipes.jobs import Job, left
+from worldrl.recipes.runner import Limits, failure, run_jobs
 from worldrl.recipes.world4rl import gains, records, report, signs
 from worldrl.recipes.world4rl.grid import (
     ABLATIONS,
@@ -21,8 +23,7 @@ from worldrl.recipes.world4rl.grid import (
     start_of,
     worlds_name,
 )  # fmt: skip
-from worldrl.recipes.world4rl.jobs import Job, left, plan
-from worldrl.recipes.world4rl.runner import Limits, failure, run_jobs
+from worldrl.recipes.world4rl.jobs import plan
 
 SETTINGS: dict[str, Any] = dict.fromkeys(
     ("env_kwargs", "demonstrations", "rollouts", "drifting", "drift", "random", "beyond", "encoder", "objects",
@@ -46,7 +47,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
         "(folder / 'done.json').write_text(json.dumps({'options': spec['options'], 'seconds': 0.1}))"
     )
     real = sys.executable
-    monkeypatch.setattr("worldrl.recipes.world4rl.runner.COMMAND", [real, "-c", program])
+    monkeypatch.setattr("worldrl.recipes.runner.COMMAND", [real, "-c", program])
 
 
 def test_tier_one_is_four_methods_on_six_tasks_under_three_seeds() -> None:

@@ -211,6 +211,8 @@ def _ask(actor: Actor, running: list[_Run]) -> Array:
     """Ask for one action ``(b, a)`` a running slot, and check each."""
     slots = np.array([run.slot for run in running], dtype=np.int64)
     asked = actor.act([run.obs for run in running], [run.env for run in running], slots)
+    if isinstance(running[0].env.action_space, gym.spaces.Discrete):
+        return _discrete(np.array(asked), running)
     acts = np.array(asked, dtype=np.float32)
     space = cast(gym.spaces.Box, running[0].env.action_space)
     if acts.shape != (len(running), *space.shape):
@@ -221,4 +223,18 @@ def _ask(actor: Actor, running: list[_Run]) -> Array:
             raise NumericsError(f"action must be finite, got {act.tolist()} {where}.")
         if (act < space.low).any() or (act > space.high).any():
             raise DataError(f"action must lie in the action space, got {act.tolist()} {where}: clip it in the policy.")
+    return acts
+
+
+def _discrete(acts: Array, running: list[_Run]) -> Array:
+    """Return actions ``(b,)`` once each is one of those there are."""
+    space = cast(gym.spaces.Discrete, running[0].env.action_space)
+    if acts.shape != (len(running),) or not np.issubdtype(acts.dtype, np.integer):
+        raise DataError(
+            f"actions must be {len(running)} integers, got {acts.dtype} {acts.shape}: that is no discrete one."
+        )
+    for run, act in zip(running, acts, strict=True):
+        if not space.contains(act):
+            where = f"(seed {run.seed}, step {len(run.acts)})"
+            raise DataError(f"action must be one of 0 to {space.n - 1}, got {act} {where}.")
     return acts

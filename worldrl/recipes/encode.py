@@ -8,7 +8,7 @@ import numpy as np
 from omegaconf import MISSING
 
 from worldrl.recipes.options import EncoderOptions, ObjectOptions, check_observation, check_positive, option
-from worldrl.recipes.parts import encoder_for, need, pipeline_at, use_threads
+from worldrl.recipes.parts import encoder_for, fit_pipeline, need, pipeline_at, use_threads
 from worldrl.recipes.telling import bar, say
 
 
@@ -53,32 +53,16 @@ def run(config: Config) -> None:
 def _fit(config: Config, dataset: Any, cache: Path | None) -> Any:
     """Make the pipeline that the options name: of frames, or of tokens fitted on some of the recorded frames."""
     from worldrl.frame_observation import FramePipeline
-    from worldrl.objects import Annotations
-    from worldrl.observation import ObservationPipeline
 
-    height, width = dataset.manifest.frame_shape[:2]
-    side, annotations = min(height, width), None
-    check_observation(config.encoder, config.objects, config.pixels, size=side)
+    check_observation(config.encoder, config.objects, config.pixels, size=min(dataset.manifest.frame_shape[:2]))
     if config.pixels:
         return FramePipeline(config.pixels)
-    if config.objects.annotations:
-        annotations = Annotations.from_pretrained(need(config.objects.annotations, "annotations"))
-        annotations.require(task=dataset.manifest.env_id, size=(height, width))
     frames, proprio, labels = _sample(dataset, config.frames, config.seed)
     with encoder_for(config.encoder, cache) as encoder:
-        return ObservationPipeline.fit(
-            frames,
-            proprio,
-            labels,
-            objects=tuple(dataset.manifest.objects),
-            masks=config.objects.masks,
-            encoder=encoder,
-            components=config.objects.components,
-            groups=config.objects.groups,
-            slots=config.objects.slots,
-            annotations=annotations,
-            seed=config.seed,
-        )
+        return fit_pipeline(
+            frames, proprio, labels, objects=tuple(dataset.manifest.objects), task=dataset.manifest.env_id,
+            options=config.objects, encoder=encoder, seed=config.seed,
+        )  # fmt: skip
 
 
 def _sample(dataset, count: int, seed: int):  # type: ignore[no-untyped-def]

@@ -43,6 +43,9 @@ class ObjectOptions:
     annotations: str = option("", "folder of annotated frames (worldrl annotate), for few_shot")
     components: int = option(32, "numbers an object that say what it looks like")
     groups: int = option(8, "number of prototypes without masks")
+    names: list[str] = field(
+        default_factory=list, metadata={"help": "which objects become tokens, in this order; empty for all"}
+    )
     slots: int = option(0, "object tokens at least; those a task has no object for stay zero")
 
 

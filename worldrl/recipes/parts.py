@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from worldrl.errors import ConfigError
-from worldrl.recipes.options import EncoderOptions, EnvOptions, check_env_id, check_threads
+from worldrl.recipes.options import EncoderOptions, EnvOptions, ObjectOptions, check_env_id, check_threads
+from worldrl.types import Array
 
 ROLES = {"expert": 0, "noisy_expert": 0, "random": 1, "policy": 2, "drifting": 3, "evaluation": 5}
 """Who acts in an episode decides which seeds it may have, so that nothing is evaluated where it was trained."""
@@ -70,6 +71,42 @@ def pipeline_at(path: Path, cache: Path | None) -> Iterator[Any]:
     else:
         with FeatureCache(cache, load_encoder(**source)) as cached:
             yield ObservationPipeline.from_pretrained(path, encoder=cached)
+
+
+def fit_pipeline(
+    frames: Array,
+    proprio: Array,
+    labels: Array,
+    *,
+    objects: tuple[str, ...],
+    task: str,
+    options: ObjectOptions,
+    encoder: Any,
+    seed: int,
+) -> Any:
+    """Fit the token pipeline that the options name.
+
+    Args:
+        frames: ``(n, h, w, 3)`` uint8.
+        proprio: ``(n, q)`` float32.
+        labels: ``(n, h, w)`` uint8.
+        objects: What the labels are of.
+        task: Id of the environment; annotations must be of it.
+        options: How objects are found and told.
+        encoder: The frozen encoder, or None.
+        seed: Of prototypes and memory.
+    """
+    from worldrl.objects import Annotations
+    from worldrl.observation import ObservationPipeline
+
+    annotations = None
+    if options.annotations:
+        annotations = Annotations.from_pretrained(need(options.annotations, "annotations"))
+        annotations.require(task=task, size=(frames.shape[1], frames.shape[2]))
+    return ObservationPipeline.fit(
+        frames, proprio, labels, objects=objects, masks=options.masks, encoder=encoder, components=options.components,
+        groups=options.groups, slots=options.slots, annotations=annotations, names=tuple(options.names), seed=seed,
+    )  # fmt: skip
 
 
 def tasks_at(path: Path) -> dict[str, Path]:

@@ -99,9 +99,10 @@ class Config:
 
 def run(config: Config) -> str:
     """Run what is not done yet, then write tables, plots and JSON of all that is."""
+    from worldrl.recipes.jobs import left
+    from worldrl.recipes.runner import Limits, run_jobs
     from worldrl.recipes.world4rl import records, report
-    from worldrl.recipes.world4rl.jobs import left, plan
-    from worldrl.recipes.world4rl.runner import Limits, run_jobs
+    from worldrl.recipes.world4rl.jobs import plan
 
     _check_metaworld()
     wanted = list(cells(tasks=config.tasks, seeds=config.seeds, tier=config.tier))
@@ -134,8 +135,9 @@ def run(config: Config) -> str:
 def identity(config: Config) -> dict[str, Any]:
     """Return the options that change results, by which a job that is done is known again; what is not used is none."""
     settings = {name: value for name, value in asdict(config).items() if name not in LOCAL}
-    if not config.objects.annotations:
-        del settings["objects"]["annotations"]
+    for name in ("annotations", "names"):
+        if not settings["objects"][name]:
+            del settings["objects"][name]
     return settings
 
 

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from worldrl.recipes.world4rl.jobs import Job
+from worldrl.recipes.jobs import Job
 
-COMMAND = [sys.executable, "-m", "worldrl.recipes.world4rl.jobs"]
+COMMAND = [sys.executable, "-m"]
 LAST_LINES = 5
 POLL_S = 0.5
 
@@ -42,7 +42,7 @@ class _Running:
         self.log = (job.folder / "log.txt").open("w")
         threads = {} if job.threads == 0 else {"OMP_NUM_THREADS": str(job.threads)}
         self.process = subprocess.Popen(
-            [*COMMAND, str(spec)], stdout=self.log, stderr=self.log, env=os.environ | threads
+            [*COMMAND, job.module, str(spec)], stdout=self.log, stderr=self.log, env=os.environ | threads
         )
 
     def stop(self) -> None:

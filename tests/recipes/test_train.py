@@ -1,0 +1,82 @@
+"""The online loop: a tiny run of every kind leaves what it promises, and what it is told wrong it refuses."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from worldrl import checkpoint
+from worldrl.agents.actor_critic import ActorCritic
+from worldrl.errors import ConfigError
+from worldrl.observation import ObservationPipeline
+from worldrl.recipes import train
+from worldrl.recipes.config import compose
+from worldrl.storm.model import StormWorldModel
+
+TINY = [
+    "steps=80", "warmup=40", "every=8", "checks=1", "episodes=3", "storm.size=tiny", "storm.batch_size=2",
+    "storm.length=8", "agent.width=16", "agent.depth=1", "agent.starts=4", "agent.horizon=3", "env.kwargs.size=32",
+]  # fmt: skip
+
+
+def config(out: Path, *words: str) -> Any:
+    return compose("train", [*TINY, f"out={out}", *words], schema=train.Config)
+
+
+@pytest.mark.parametrize("inputs", train.INPUTS)
+def test_a_run_leaves_what_it_promises(tmp_path: Path, inputs: str) -> None:
+    out = tmp_path / "run"
+    text = train.run(config(out, f"inputs={inputs}", "objects.names=[fingers,bead]"))
+    summary = checkpoint.read_json(out / "summary.json")
+    pipeline = ObservationPipeline.from_pretrained(out / "observation")
+    model = StormWorldModel.from_pretrained(out / "model")
+    assert model.tokens == pipeline.shape
+    assert pipeline.shape[0] == (1 if inputs == "visual" else 3)
+    assert model.visual == (inputs != "objects")
+    assert ActorCritic.from_pretrained(out / "agent").args["state_dim"] == model.state_dim
+    assert summary["masks"] == ("none" if inputs == "visual" else "simulator")
+    assert summary["real_steps"] == 80
+    assert 0.0 <= summary["success"] <= 1.0
+    assert f"inputs: {inputs}" in text
+
+
+def test_discrete_actions_are_played(tmp_path: Path) -> None:
+    pytest.importorskip("minatar")
+    out = tmp_path / "run"
+    train.run(config(out, "env=minatar_breakout", "env.kwargs.max_steps=20"))
+    assert StormWorldModel.from_pretrained(out / "model").acts == 3
+    assert checkpoint.read_json(out / "summary.json")["ret"] >= 0.0
+
+
+def test_the_same_seed_is_the_same_run(tmp_path: Path) -> None:
+    found = []
+    for name in ("a", "b"):
+        train.run(config(tmp_path / name, "inputs=objects"))
+        found.append(checkpoint.hash_tensors(StormWorldModel.from_pretrained(tmp_path / name / "model").state_dict()))
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["inputs=everything"], "inputs must be one of both, objects, visual, got 'everything'"),
+        (["storm.size=huge"], "storm.size must be one of tiny, small, published"),
+        (["warmup=4"], "warmup must be at least 8 steps and less than steps=80, got 4"),
+        (["warmup=80"], "warmup must be at least 8 steps and less than steps=80, got 80"),
+        (["agent.horizon=0"], "horizon must be positive, got 0"),
+        (["env.id=worldrl/Tuch-v0"], "did you mean 'worldrl/Touch-v0'"),
+    ],
+)
+def test_a_wrong_option_is_refused(tmp_path: Path, words: list[str], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        config(tmp_path / "run", *words)
+
+
+def test_an_unknown_object_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"names must be among fingers, bead, .*got 'bed'"):
+        train.run(config(tmp_path / "run", "objects.names=[bed]"))
+
+
+def test_a_folder_that_is_there_is_not_written_into(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="out must be a new folder"):
+        train.run(config(tmp_path))

@@ -1,0 +1,345 @@
+"""Train an agent in the imagination of an object-centric world model, interleaved with real interaction (OC-STORM)."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import MISSING
+
+from worldrl.errors import ConfigError
+from worldrl.recipes.options import (
+    EncoderOptions,
+    EnvOptions,
+    ObjectOptions,
+    check_env_id,
+    check_observation,
+    check_positive,
+    option,
+)
+from worldrl.recipes.parts import encoder_for, fit_pipeline, make_env, seeds_for, use_threads, versions
+from worldrl.recipes.telling import bar, say
+
+INPUTS = ("both", "objects", "visual")
+IMAGINED = 64
+"""Imagined episodes of the figure that stands beside the real one."""
+
+
+@dataclass
+class StormOptions:
+    """Shape and training of the world model."""
+
+    size: str = option("small", "tiny, small, or published: that of the paper, for a GPU")
+    batch_size: int = option(8, "windows of an update")
+    length: int = option(16, "steps of a window")
+    lr: float = option(1e-3, "learning rate; the paper's 100,000 updates take 1e-4")
+    dropout: float = option(0.0, "of the transformer; the paper's 100,000 updates take 0.1")
+
+
+@dataclass
+class AgentOptions:
+    """Actor and critic."""
+
+    width: int = option(256, "of the hidden layers")
+    depth: int = option(2, "hidden layers")
+    lr: float = option(3e-4, "learning rate; the paper's 100,000 updates take 3e-5")
+    gamma: float = option(0.95, "discount")
+    lam: float = option(0.95, "weight of longer returns")
+    entropy: float = option(1e-3, "weight of the entropy of actions")
+    starts: int = option(64, "imagined episodes of an update")
+    context: int = option(4, "recorded steps before imagination")
+    horizon: int = option(8, "imagined steps")
+
+
+@dataclass
+class Config:
+    """Options of ``worldrl train``."""
+
+    env: EnvOptions = field(default_factory=EnvOptions)
+    encoder: EncoderOptions = field(default_factory=EncoderOptions)
+    objects: ObjectOptions = field(default_factory=ObjectOptions)
+    storm: StormOptions = field(default_factory=StormOptions)
+    agent: AgentOptions = field(default_factory=AgentOptions)
+    inputs: str = option("both", "what world model and agent see: both, objects, or visual (the frame alone)")
+    out: str = option(MISSING, "run folder; must not exist")
+    features: str = option("", "folder of the feature cache; empty for none")
+    steps: int = option(10_000, "real steps in all, those of random play included")
+    warmup: int = option(1_000, "steps of random play before the first update")
+    every: int = option(8, "real steps between updates; those that random play is owed are made at its end")
+    updates: int = option(4, "gradient steps of world model and agent at each update")
+    offset: float = option(
+        0.0, "added to every reward; -1 where a dense reward would make it worth while not to finish"
+    )
+    checks: int = option(4, "evaluations on the way, of a fifth of the episodes each; 0 for none")
+    episodes: int = option(50, "held-out episodes of the evaluation at the end")
+    seed: int = option(0, "of everything")
+    threads: int = option(1, "threads of torch; 0 leaves them alone")
+
+    def check(self) -> None:
+        """Refuse options out of range."""
+        from worldrl.storm.model import SIZES
+
+        if self.inputs not in INPUTS:
+            raise ConfigError(f"inputs must be one of {', '.join(INPUTS)}, got '{self.inputs}'.")
+        if self.storm.size not in SIZES:
+            raise ConfigError(f"storm.size must be one of {', '.join(SIZES)}, got '{self.storm.size}'.")
+        check_positive(
+            steps=self.steps, warmup=self.warmup, every=self.every, updates=self.updates, episodes=self.episodes,
+            batch_size=self.storm.batch_size, length=self.storm.length, starts=self.agent.starts,
+            context=self.agent.context, horizon=self.agent.horizon,
+        )  # fmt: skip
+        if self.steps <= self.warmup or self.warmup < self.storm.length:
+            raise ConfigError(
+                f"warmup must be at least {self.storm.length} steps and less than steps={self.steps}, "
+                f"got {self.warmup}."
+            )
+        check_env_id(self.env.id)
+        check_observation(self.encoder, self.objects, 0, size=self.env.kwargs.get("size"))
+
+
+def run(config: Config) -> str:
+    """Play at random, fit the observation pipeline, then interleave acting and learning; evaluate and save."""
+    import torch
+
+    from worldrl import checkpoint
+    from worldrl.evaluation.memory import Stopwatch
+
+    out, cache, watch = Path(config.out), Path(config.features) if config.features else None, Stopwatch()
+    if out.exists():
+        raise ConfigError(f"out must be a new folder, got '{config.out}': name another.")
+    use_threads(config.threads)
+    torch.set_flush_denormal(True)  # half of the time of the softmax over 255 places goes into numbers below 1e-38
+    with encoder_for(config.encoder, cache) as encoder:
+        env = make_env(config.env.id, dict(config.env.kwargs))
+        with watch.stage("warmup"):
+            lived = play_at_random(env, steps=config.warmup, seed=config.seed)
+            pipeline = _pipeline(config, env, lived, encoder)
+            parts = _parts(config, env, pipeline, lived)
+        with watch.stage("train"):
+            curve = _go_on(config, env, parts, lived)
+        with watch.stage("evaluate"):
+            figures = evaluate(config, parts, config.episodes) | imagine(config, env, parts)
+    pipeline.save_pretrained(out / "observation")
+    parts.model.save_pretrained(out / "model")
+    parts.agent.save_pretrained(out / "agent")
+    masks = "none" if config.inputs == "visual" else config.objects.masks
+    summary = {
+        "config": asdict(config), "masks": masks, **figures, "curve": curve, "real_steps": config.steps,
+        "imagined_steps": parts.learner.imagined_steps,
+        "seconds_by_stage": {name: round(seconds, 1) for name, seconds in watch.seconds_by_stage.items()},
+        "versions": versions(),
+    }  # fmt: skip
+    checkpoint.write_json(out / "summary.json", summary)
+    low, high = figures["interval"]
+    return (
+        f"{config.env.id}, inputs: {config.inputs}, masks: {masks}, {config.steps} real steps: success "
+        f"{100 * figures['success']:.0f} % [{100 * low:.0f}, {100 * high:.0f}], return {figures['ret']:.2f} "
+        f"(imagined {figures['imagined_ret']:.2f}); {out / 'summary.json'}"
+    )
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a run is made of once its observation pipeline is fitted."""
+
+    pipeline: Any
+    model: Any
+    agent: Any
+    learner: Any
+    buffer: Any
+    shrink: Callable[[Any], Any] | None
+
+    def actor(self, config: Config, *, deterministic: bool) -> Any:
+        """Return the agent as one who acts in real environments."""
+        from worldrl.agents.dreaming import DreamingActor
+
+        return DreamingActor(
+            self.model, self.agent, self.pipeline, shrink=self.shrink,
+            window=config.agent.context + config.agent.horizon, deterministic=deterministic,
+        )  # fmt: skip
+
+
+@dataclass
+class Lived:
+    """What random play saw and did, a list entry a step."""
+
+    frames: list[Any] = field(default_factory=list)
+    proprio: list[Any] = field(default_factory=list)
+    labels: list[Any] = field(default_factory=list)
+    acts: list[Any] = field(default_factory=list)
+    rews: list[float] = field(default_factory=list)
+    ends: list[bool] = field(default_factory=list)
+    episodes: list[int] = field(default_factory=list)
+
+
+def play_at_random(env: Any, *, steps: int, seed: int) -> Lived:
+    """Return what some steps of random play saw; the last episode is cut where the steps are up."""
+    from worldrl.agents.experts import RandomActor
+
+    lived, actor, seeds = Lived(), RandomActor(), iter(seeds_for("random", seed, steps))
+    over = True
+    while len(lived.acts) < steps:
+        if over:
+            episode = next(seeds)
+            obs, _ = env.reset(seed=episode)
+            actor.begin(0, env, episode)
+        act = actor.act([obs], [env], np.zeros(1, np.int64))[0]
+        lived.frames.append(obs["image"])
+        lived.proprio.append(obs["proprio"])
+        lived.labels.append(env.unwrapped.labels())
+        obs, rew, end, trunc, _ = env.step(act)
+        over = end or trunc
+        lived.acts.append(act)
+        lived.rews.append(float(rew))
+        lived.ends.append(bool(end))
+        lived.episodes.append(episode)
+    return lived
+
+
+def _pipeline(config: Config, env: Any, lived: Lived, encoder: Any) -> Any:
+    """Fit what turns frames into tokens on what random play saw."""
+    frames, proprio, labels = (np.stack(one) for one in (lived.frames, lived.proprio, lived.labels))
+    return fit_pipeline(
+        frames, proprio, labels, objects=tuple(env.unwrapped.objects), task=config.env.id, options=config.objects,
+        encoder=encoder, seed=config.seed,
+    )  # fmt: skip
+
+
+def _parts(config: Config, env: Any, pipeline: Any, lived: Lived) -> Parts:
+    """Make model, agent and replay buffer, and fill it with what random play lived through."""
+    import torch
+    from gymnasium.spaces import Discrete
+
+    from worldrl.agents.actor_critic import ActorCritic
+    from worldrl.data.buffer import ReplayBuffer
+    from worldrl.storm.autoencoders import SIDE
+    from worldrl.storm.learner import Learner
+    from worldrl.storm.model import StormWorldModel
+
+    torch.manual_seed(config.seed)
+    space, (k, d), visual = env.action_space, pipeline.shape, config.inputs != "objects"
+    discrete = isinstance(space, Discrete)
+    acts = int(space.n) if discrete else int(np.prod(space.shape))
+    model = StormWorldModel(
+        tokens=(k, d), visual=visual, acts=acts, pipeline=pipeline.hash, size=config.storm.size,
+        max_length=max(64, config.storm.length), dropout=config.storm.dropout,
+    ).eval()  # fmt: skip
+    chosen = config.agent
+    agent = ActorCritic(
+        state_dim=model.state_dim, acts=acts, discrete=discrete, width=chosen.width, depth=chosen.depth,
+        gamma=chosen.gamma, lam=chosen.lam, entropy=chosen.entropy,
+    )  # fmt: skip
+    learner = Learner(
+        model, agent, batch_size=config.storm.batch_size, length=config.storm.length, model_lr=config.storm.lr,
+        agent_lr=chosen.lr, starts=chosen.starts, context=chosen.context, horizon=chosen.horizon, seed=config.seed,
+    )  # fmt: skip
+    buffer = ReplayBuffer(config.steps, tokens=(k, d), frame=SIDE if visual else 0, acts=acts)
+    shrink = to_frames if visual else None
+    tokens = pipeline(*(np.stack(one) for one in (lived.frames, lived.proprio, lived.labels)))
+    pictures = None if shrink is None else shrink(np.stack(lived.frames))
+    for i, act in enumerate(lived.acts):
+        seen = {"tokens": tokens[i]} | ({} if pictures is None else {"frames": pictures[i]})
+        buffer.add(
+            **seen, acts=np.eye(acts)[int(act)] if discrete else act, rews=lived.rews[i] + config.offset,
+            ends=lived.ends[i], episodes=lived.episodes[i],
+        )  # fmt: skip
+    return Parts(pipeline, model, agent, learner, buffer, shrink)
+
+
+def to_frames(frames: Any) -> Any:
+    """Return frames ``(b, h, w, 3)`` uint8 as the world model reads them, ``(b, 3, 64, 64)`` uint8."""
+    from worldrl.storm.autoencoders import SIDE
+    from worldrl.world_model.decoder import shrink
+
+    return (shrink(frames, SIDE) * 255).round().byte().numpy()
+
+
+def _go_on(config: Config, env: Any, parts: Parts, lived: Lived) -> list[dict[str, float]]:
+    """Act and learn until the real steps are used up; return what the evaluations on the way found."""
+    losses = _learn(parts, config.warmup // config.every * config.updates)
+    actor, show, curve = parts.actor(config, deterministic=False), bar("train"), list[dict[str, float]]()
+    seeds = iter(seeds_for("policy", config.seed, config.steps))
+    checks = {config.steps * (i + 1) // (config.checks + 1) for i in range(config.checks)}
+    over = True
+    for step in range(config.warmup, config.steps):
+        if over:
+            episode = next(seeds)
+            obs, _ = env.reset(seed=episode)
+            actor.begin(0, env, episode)
+        act = actor.act([obs], [env], np.zeros(1, np.int64))[0]
+        obs, rew, end, trunc, _ = env.step(act)
+        over = end or trunc
+        parts.buffer.add(**actor.seen[0], rews=float(rew) + config.offset, ends=bool(end), episodes=episode)
+        if (step + 1) % config.every == 0:
+            losses = _learn(parts, config.updates)
+        if step + 1 in checks:
+            found = evaluate(config, parts, max(1, config.episodes // 5))
+            curve.append({"steps": step + 1, "success": found["success"], "ret": found["ret"]} | losses)
+            say(f"{step + 1} steps: success {found['success']:.2f}, return {found['ret']:.2f}, {_shown(losses)}")
+        show(step + 1, config.steps)
+    return curve
+
+
+def _learn(parts: Parts, times: int) -> dict[str, float]:
+    """Update world model and agent so many times; return the losses of the last."""
+    losses: dict[str, float] = {}
+    for _ in range(times):
+        losses = parts.learner.fit(parts.buffer) | parts.learner.refine(parts.buffer)
+    return losses
+
+
+def evaluate(config: Config, parts: Parts, episodes: int) -> dict[str, Any]:
+    """Return success and return in held-out episodes of the real task; actions are drawn, as in training."""
+    from worldrl.data.rollout import roll_out
+    from worldrl.evaluation.intervals import wilson
+
+    env = make_env(config.env.id, dict(config.env.kwargs))
+    outcomes = roll_out(
+        [env],
+        parts.actor(config, deterministic=True),
+        seeds=seeds_for("evaluation", config.seed, episodes),
+        record=False,
+    )
+    wins, rets = [outcome.success for outcome in outcomes], [outcome.ret for outcome in outcomes]
+    interval = wilson(sum(wins), len(wins))
+    return {
+        "success": float(np.mean(wins)), "interval": [interval.low, interval.high], "outcomes": wins,
+        "ret": float(np.mean(rets)), "rets": rets, "length": float(np.mean([outcome.length for outcome in outcomes])),
+    }  # fmt: skip
+
+
+def imagine(config: Config, env: Any, parts: Parts) -> dict[str, Any]:
+    """Return what the agent's success and return are in imagination, from the first observations of other episodes.
+
+    Success is the probability of an end within the real task's horizon, where an end is a success.
+    """
+    import torch
+
+    horizon = min(int(config.env.kwargs.get("max_steps", 40)), parts.model.max_length)
+    actor, lived = parts.actor(config, deterministic=True), list[dict[str, Any]]()
+    for seed in seeds_for("evaluation", config.seed, IMAGINED, skip=config.episodes):
+        obs, _ = env.reset(seed=seed)
+        actor.begin(0, env, seed)
+        actor.act([obs], [env], np.zeros(1, np.int64))
+        lived.append(actor.seen[0])
+    tokens, frames, acts = (
+        torch.from_numpy(np.stack([one[name] for one in lived]))[:, None] if name in lived[0] else None
+        for name in ("tokens", "frames", "acts")
+    )
+    rng = torch.Generator().manual_seed(config.seed)
+    with torch.no_grad():
+        dream = parts.model.dream(
+            parts.model.context(tokens, frames, acts),
+            lambda states: parts.agent.act(states, rng=rng), horizon=horizon, rng=rng,
+        )  # fmt: skip
+    goes_on = dream.goes_on.cumprod(dim=1)
+    alive = torch.cat([torch.ones_like(goes_on[:, :1]), goes_on[:, :-1]], dim=1)
+    return {
+        "imagined_end": float(1.0 - goes_on[:, -1].mean()),
+        "imagined_ret": float((alive * (dream.rews - config.offset)).sum(dim=1).mean()),
+    }
+
+
+def _shown(losses: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.2f}" for name, value in losses.items())
