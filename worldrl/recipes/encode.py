@@ -77,6 +77,8 @@ def _fit(config: Config, dataset: Any, cache: Path | None) -> Any:
             groups=config.objects.groups,
             slots=config.objects.slots,
             annotations=annotations,
+            visual=config.objects.visual,
+            visual_steps=config.objects.visual_steps,
             seed=config.seed,
         )
 

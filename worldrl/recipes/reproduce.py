@@ -136,6 +136,8 @@ def identity(config: Config) -> dict[str, Any]:
     settings = {name: value for name, value in asdict(config).items() if name not in LOCAL}
     if not config.objects.annotations:
         del settings["objects"]["annotations"]
+    if not config.objects.visual:
+        del settings["objects"]["visual"], settings["objects"]["visual_steps"]
     return settings
 
 
