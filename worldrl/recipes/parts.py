@@ -98,6 +98,7 @@ def tokens_of(dataset: Any, pipeline: Any) -> Any:
         [np.array(e.acts) for e in dataset],
         [np.array(e.success) for e in dataset],
         [e.policy for e in dataset],
+        pipeline.visual,
     )
 
 
