@@ -26,6 +26,7 @@ RECIPES: dict[str, tuple[str, str]] = {
     "refine": ("worldrl.recipes.refine", "Improve a policy by PPO in imagination, without a step of MuJoCo."),
     "evaluate": ("worldrl.recipes.evaluate", "Measure the success of a policy in MuJoCo, with its interval."),
     "fidelity": ("worldrl.recipes.fidelity", "Say how far a world can be trusted, on episodes it has not seen."),
+    "sharpen": ("worldrl.recipes.sharpen", "Say what tuning the decoder of visual tokens on imagined ones brings."),
     "plan": ("worldrl.recipes.plan", "Measure planning in a world in MuJoCo: the baseline of refinement."),
     "record": ("worldrl.recipes.record", "Make videos and pictures of a policy, real beside imagined."),
     "bench": ("worldrl.recipes.bench", "Time every stage on this machine."),

@@ -84,6 +84,15 @@ def test_the_gradient_of_a_perturbed_cell_is_that_of_the_cell_itself() -> None:
     torch.testing.assert_close(cells.grad, torch.arange(4.0).reshape(4, 1, 1, 1).expand(4, 2, 2, 2))
 
 
+def test_pictures_are_apart_where_they_differ_and_what_is_drawn_learns_from_it() -> None:
+    tokenizer, target = make().freeze(), torch.rand(2, 3, 64, 64)
+    drawn = target.clone().requires_grad_(True)
+    assert tokenizer.apart(drawn, target) == 0
+    apart = tokenizer.apart(drawn * torch.tensor([1.0, 0.5]).reshape(2, 1, 1, 1), target)
+    apart.backward()
+    assert apart > 0 and drawn.grad is not None and not drawn.grad[0].any() and drawn.grad[1].any()
+
+
 def test_a_saved_tokenizer_sees_and_draws_the_same(tmp_path: Path) -> None:
     tokenizer, frames = make(), squares(3)
     tokenizer.save_pretrained(tmp_path / "tokenizer")

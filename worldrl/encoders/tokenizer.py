@@ -69,6 +69,16 @@ class FrameTokenizer(nn.Module):
         """Return the visual tokens of pixels in ``[0, 1]``."""
         return to_tokens(self.encoder(pixels), self.tokens)
 
+    def apart(self, x: Float[Tensor, "b 3 64 64"], y: Float[Tensor, "b 3 64 64"]) -> Tensor:
+        """Return how far apart pictures in ``[0, 1]`` are to the encoder: the mean squared distance of its maps.
+
+        At each place the features of a map are scaled to a mean square of one, so that a faint edge counts as a strong
+        one does: blur, which costs hardly any squared error of pixels, is another picture to it. The form is that of
+        Zhang et al. 2018 (arXiv 1801.03924) over a network that is there anyway and needs no weights from elsewhere.
+        """
+        pairs = zip(self.encoder.maps(x), self.encoder.maps(y), strict=True)
+        return torch.stack([(mine - theirs).square().mean() for mine, theirs in pairs]).mean()
+
     def freeze(self) -> "FrameTokenizer":
         """Put it in evaluation mode and forbid gradients."""
         return self.requires_grad_(False).eval()
@@ -171,6 +181,15 @@ class _Encoder(nn.Module):
         cells: Tensor = self.out(self.body(pixels - 0.5)).tanh()
         return cells
 
+    def maps(self, pixels: Tensor) -> list[Tensor]:
+        """Return the features at 16x16, 8x8 and 4x4 places, scaled at each place."""
+        h, maps = pixels - 0.5, []
+        for layer in list(self.body)[:-2]:
+            h = layer(h)
+            if isinstance(layer, nn.SiLU):
+                maps.append(h / (h.square().mean(dim=1, keepdim=True).sqrt() + 1e-3))
+        return maps
+
 
 def check_tokens(tokens: int) -> None:
     """Refuse a number of visual tokens that the grid cannot be cut into.
@@ -239,7 +258,8 @@ def fit_tokenizer(
         target = small[rng.integers(0, len(small), batch_size)].float() / 255
         rate = RATE * max(0.0, 1.0 - step / (UNTIL * steps))
         cells = perturb(tokenizer.encoder(target), rate=rate, generator=noise)
-        loss = drawing_error(tokenizer.decoder(to_tokens(cells, tokenizer.tokens)), target, mean)
+        drawn = tokenizer.decoder(to_tokens(cells, tokenizer.tokens))
+        loss = (emphasis(target, mean) * (drawn - target).square()).mean()
         if not torch.isfinite(loss):
             raise NumericsError(f"the loss of the tokenizer is {loss.item()} at step {step}: lower lr.")
         optimizer.zero_grad()
@@ -291,7 +311,6 @@ def perturb(
     return cells + (replaced - cells.detach()) * rearrange(chosen, "b r s -> b 1 r s")
 
 
-def drawing_error(drawn: Tensor, target: Tensor, mean: Float[Tensor, "3 h w"]) -> Tensor:
-    """Return the mean squared error of pixels, those weighing more that differ from the mean frame."""
-    weight = 1.0 + EMPHASIS * (target - mean).abs().amax(dim=1, keepdim=True)
-    return (weight * (drawn - target).square()).mean()
+def emphasis(target: Float[Tensor, "b 3 h w"], mean: Float[Tensor, "3 h w"]) -> Float[Tensor, "b 1 h w"]:
+    """Return what each pixel weighs in an error: more where it differs from the mean frame."""
+    return 1.0 + EMPHASIS * (target - mean).abs().amax(dim=1, keepdim=True)

@@ -66,7 +66,7 @@ class _Task:
     """One task's data as fitting needs it.
 
     ``places`` is what the decoder of object tokens is told, None for frames; ``visual`` draws visual tokens as
-    ``encode`` made it, None where there are none.
+    ``encode`` made it, and ``tokenizer`` makes them, None where there are none.
     """
 
     name: str
@@ -78,6 +78,7 @@ class _Task:
     pipeline: str
     places: Any
     visual: Any
+    tokenizer: Any
 
 
 def run(config: Config) -> None:
@@ -112,11 +113,13 @@ def _load(config: Config, name: str, folder: Path) -> _Task:
         places = pipeline.places() if len(pipeline.shape) == 2 else None
         train, held = split(tokens.policies, config.held_out)
         train = [i for i in train if tokens.policies[i] not in config.without]
-        visual = _visual(pipeline) if pipeline.visual else None
-        return _Task(name, dataset, tokens, train, held, pipeline.shape, pipeline.hash, places, visual)
+        visual = visual_decoder(pipeline) if pipeline.visual else None
+        return _Task(
+            name, dataset, tokens, train, held, pipeline.shape, pipeline.hash, places, visual, pipeline.tokenizer
+        )
 
 
-def _visual(pipeline: Any) -> Any:
+def visual_decoder(pipeline: Any) -> Any:
     """Return the decoder of a pipeline's visual tokens."""
     from worldrl.world_model.visual import VisualDecoder
 
@@ -301,7 +304,7 @@ def _sharpen(config: Config, task: _Task, model: Any) -> dict[str, Any] | None:
         with curve("tune decoder", config.tensorboard) as progress:
             tune_decoder(
                 task.visual, seen, steps=config.post_steps, preserve=config.preserve, seed=config.seed,
-                progress=progress,
+                likeness=task.tokenizer.apart, progress=progress,
             )  # fmt: skip
     after = sharpness(task.visual.decode, unseen)
     say(

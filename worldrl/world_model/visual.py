@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from worldrl import checkpoint
 from worldrl.encoders.thumbnails import shrink, to_frames
-from worldrl.encoders.tokenizer import CHUNK, NUMBERS, FrameDecoder, FrameTokenizer, drawing_error
+from worldrl.encoders.tokenizer import CHUNK, NUMBERS, FrameDecoder, FrameTokenizer, emphasis
 from worldrl.errors import NumericsError
 
 
@@ -108,8 +108,8 @@ def tune_decoder(
     preserve: float = 0.5,
     batch_size: int = 32,
     lr: float = 5e-4,
-    perceive: Callable[[Tensor], list[Tensor]] | None = None,
-    weight: float = 1.0,
+    likeness: Callable[[Tensor, Tensor], Tensor] | None = None,
+    weight: float = 0.1,
     seed: int = 0,
     progress: Callable[[int, float], None] | None = None,
 ) -> None:
@@ -126,8 +126,9 @@ def tune_decoder(
         preserve: Preservation ratio sigma: the share of the tokens that are as recorded.
         batch_size: Frames a step.
         lr: Learning rate, falling to zero along a cosine.
-        perceive: Frozen maps of pixels, whose differences count beside those of pixels; None for pixels alone.
-        weight: Of these differences.
+        likeness: Distance of drawn and recorded pixels, as ``FrameTokenizer.apart``, that counts beside their squared
+            error; None for that alone.
+        weight: Of this distance.
         seed: Of batches and mixtures.
         progress: Called with the step and the loss.
 
@@ -135,7 +136,7 @@ def tune_decoder(
         mix ground truth and generator by a ratio sigma, without which a generated latent has no frame to be compared
         with. There an autoregressive generator is teacher-forced by the true tokens; here the world model is forced by
         the recorded actions, so that what it imagines is paired with what was recorded (our choice). No adversary: the
-        losses are those that the tokenizer was trained with.
+        losses are those that the tokenizer was trained with, and how far apart pictures are to its encoder.
 
     Raises:
         NumericsError: If the loss is not finite.
@@ -150,11 +151,10 @@ def tune_decoder(
         rows = rng.integers(0, len(targets), batch_size)
         kept = torch.rand(batch_size, pairs.real.shape[1], generator=mixing) < preserve
         mixed = torch.where(rearrange(kept, "b k -> b k 1"), pairs.real[rows], pairs.imagined[rows])
-        drawn = decoder(mixed)
-        loss = drawing_error(drawn, targets[rows], mean)
-        if perceive is not None:
-            maps = zip(perceive(drawn), perceive(targets[rows]), strict=True)
-            loss = loss + weight * torch.stack([(mine - theirs).square().mean() for mine, theirs in maps]).mean()
+        drawn, target = decoder(mixed), targets[rows]
+        loss = (emphasis(target, mean) * (drawn - target).abs()).mean()
+        if likeness is not None:
+            loss = loss + weight * likeness(drawn, target)
         if not torch.isfinite(loss):
             raise NumericsError(f"the loss of the decoder is {loss.item()} at step {step}: lower lr.")
         optimizer.zero_grad()
