@@ -107,7 +107,7 @@ def test_masks_need_labels_and_no_masks_need_an_encoder(data: dict[str, Array]) 
         fit(data)(data["frames"], data["proprio"], None)
     with pytest.raises(ConfigError, match="masks 'none' needs a frozen encoder"):
         fit(data, masks="none")
-    with pytest.raises(ConfigError, match="masks must be one of simulator, few_shot, none, got 'few'"):
+    with pytest.raises(ConfigError, match="masks must be one of simulator, few_shot, none, no_objects, got 'few'"):
         fit(data, masks="few")
 
 

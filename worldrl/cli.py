@@ -27,6 +27,7 @@ RECIPES: dict[str, tuple[str, str]] = {
     "train": ("worldrl.recipes.train", "Train in the imagination of an object-centric world model, and in MuJoCo."),
     "evaluate": ("worldrl.recipes.evaluate", "Measure the success of a policy in MuJoCo, with its interval."),
     "fidelity": ("worldrl.recipes.fidelity", "Say how far a world can be trusted, on episodes it has not seen."),
+    "sharpen": ("worldrl.recipes.sharpen", "Say what tuning the decoder of visual tokens on imagined ones brings."),
     "plan": ("worldrl.recipes.plan", "Measure planning in a world in MuJoCo: the baseline of refinement."),
     "record": ("worldrl.recipes.record", "Make videos and pictures of a policy, real beside imagined."),
     "bench": ("worldrl.recipes.bench", "Time every stage on this machine."),

@@ -28,6 +28,8 @@ class FramePipeline:
         masks: ``none``.
         objects: Empty.
         encoder: None.
+        tokenizer: None.
+        visual: 0, as there are no tokens.
         space: The observation space, a float32 Box ``(3, size, size)``.
         hash: Identifies everything that changes what comes out.
 
@@ -38,6 +40,8 @@ class FramePipeline:
     masks = "none"
     objects: tuple[str, ...] = ()
     encoder = None
+    tokenizer = None
+    visual = 0
 
     def __init__(self, size: int) -> None:
         if size < 16 or size % 8:

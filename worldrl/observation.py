@@ -19,12 +19,14 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from worldrl import checkpoint
+from worldrl.encoders.tokenizer import NUMBERS as SEEN
+from worldrl.encoders.tokenizer import FrameTokenizer, check_tokens, fit_tokenizer
 from worldrl.errors import CheckpointError, ConfigError, DataError
 from worldrl.objects import NUMBERS, Annotations, FewShotMasks, Prototypes, describe, pool, soften
 from worldrl.objects.fewshot import TENSORS as MEMORY
 from worldrl.types import Array, FrozenEncoder
 
-MASKS = ("simulator", "few_shot", "none")
+MASKS = ("simulator", "few_shot", "none", "no_objects")
 PROTOTYPES = ("background", "reach", "centres", "temperature")
 """The tensors that stand in for masks where there are none."""
 LOOK_SCALE = 0.3
@@ -33,24 +35,30 @@ LEAST_LOOK = 1e-2
 """Spread of looks, in units of the features, that counts as one at least: looks that are all alike are not noise."""
 VERSION = 1
 """Raised whenever the same frames come out as other numbers, so that no old policy meets a new pipeline."""
+OF_TOKENIZER = "tokenizer."
+"""What the names of the tokenizer's weights begin with, among the tensors."""
 CLIP = 8.0
 """Observations are cut at this many standard deviations: what was never seen must not blow a network up."""
 
 
 class ObservationPipeline:
-    """Turn frames into tokens ``(k, d)``: token 0 is proprioception, the others are objects.
+    """Turn frames into tokens ``(k, d)``: token 0 is proprioception, then come objects, then visual tokens if any.
 
     An object token is its geometry (10 numbers, ``worldrl.objects.NUMBERS``) and its look: patch features pooled under
-    its mask and reduced by PCA. Every number is standardised with the statistics of the frames it was fitted on.
+    its mask and reduced by PCA. A visual token is a part of the small latent of the whole frame. Every number is
+    standardised with the statistics of the frames it was fitted on.
 
     Make one with ``fit`` or ``from_pretrained``.
 
     Attributes:
-        masks: ``simulator`` (privileged: ground-truth segmentation), ``few_shot`` (from a few annotated frames) or
-            ``none`` (prototypes of frozen patch features).
+        masks: ``simulator`` (privileged: ground-truth segmentation), ``few_shot`` (from a few annotated frames),
+            ``none`` (prototypes of frozen patch features) or ``no_objects`` (visual tokens, if any, beside
+            proprioception).
         objects: Names of the objects; ``group_i`` where there are no masks.
         labelled: Names of all objects that there are masks of, of which ``objects`` may be a part.
         encoder: The frozen encoder, or None for geometry alone.
+        tokenizer: What makes and draws visual tokens, frozen; None where there are none.
+        visual: Number of visual tokens, the last ones.
         space: The observation space, a float32 Box ``(k, d)`` in ``[-8, 8]``.
         hash: Identifies everything that changes what comes out.
     """
@@ -68,6 +76,9 @@ class ObservationPipeline:
         self.masks, self.objects, self.proprio, self.encoder = masks, objects, proprio, encoder
         self.labelled = labelled or objects
         self._tensors = dict(tensors)
+        state = {name[len(OF_TOKENIZER) :]: value for name, value in tensors.items() if name.startswith(OF_TOKENIZER)}
+        self.tokenizer = FrameTokenizer.of(state) if state else None
+        self.visual = self.tokenizer.tokens if self.tokenizer else 0
         self.shape = (self._tensors["mean"].shape[0], self._tensors["mean"].shape[1])
         self.space = spaces.Box(-CLIP, CLIP, self.shape, np.float32)
         self.hash = self._hash()
@@ -87,16 +98,18 @@ class ObservationPipeline:
         slots: int = 0,
         annotations: Annotations | None = None,
         names: tuple[str, ...] = (),
+        visual: int = 0,
+        visual_steps: int = 1500,
         seed: int = 0,
     ) -> "ObservationPipeline":
-        """Fit prototypes (without masks), PCA and standardisation.
+        """Fit prototypes (without masks), the tokenizer of visual tokens, PCA and standardisation.
 
         Args:
             frames: ``(n, h, w, 3)`` uint8.
             proprio: ``(n, q)`` float32.
             labels: ``(n, h, w)`` uint8; looked at where ``masks`` is ``simulator``.
             objects: Names of the labelled objects, in the order of the labels; annotations bring their own.
-            masks: ``simulator``, ``few_shot`` or ``none``.
+            masks: ``simulator``, ``few_shot``, ``none`` or ``no_objects``.
             encoder: Frozen encoder, or None for geometry alone.
             components: Numbers an object that say what it looks like.
             groups: Number of prototypes where there are no masks.
@@ -104,18 +117,16 @@ class ObservationPipeline:
                 observations of the same shape as others.
             annotations: What ``few_shot`` masks are told.
             names: Which of the objects become tokens, in this order; all of them if empty. The others are background.
-            seed: Of prototypes and memory.
+            visual: Visual tokens: 0 for none, else 1, 4 or 16.
+            visual_steps: Gradient steps of their tokenizer.
+            seed: Of prototypes, memory and tokenizer.
 
         Raises:
-            ConfigError: If ``masks`` is unknown, ``none`` without an encoder, or ``few_shot`` without annotations.
+            ConfigError: If ``masks`` is unknown, ``none`` without an encoder, ``few_shot`` without annotations, or
+                ``no_objects`` with what is of objects.
             DataError: If there are too few frames or they do not fit together.
         """
-        if masks not in MASKS:
-            raise ConfigError(f"masks must be one of {', '.join(MASKS)}, got '{masks}'.")
-        if masks == "none" and encoder is None:
-            raise ConfigError("masks 'none' needs a frozen encoder, got none: choose one, or masks=simulator.")
-        if (masks == "few_shot") != (annotations is not None):
-            raise ConfigError("masks 'few_shot' and annotations go together: give both or neither.")
+        _check_kinds(masks, encoder, annotations, visual, slots)
         if not len(frames) == len(proprio) == len(labels) or len(frames) <= components:
             raise DataError(
                 f"frames, proprio and labels must be equally many and more than {components}, "
@@ -125,17 +136,19 @@ class ObservationPipeline:
         if masks == "none" and encoder is not None:
             objects = tuple(f"group_{i}" for i in range(groups))
             tensors |= _fit_prototypes(frames, encoder, groups, seed)
+        if visual:
+            tensors |= _fit_visual(frames, visual, visual_steps, seed)
         if annotations is not None:
             objects = annotations.objects
             features = None if encoder is None else encoder(annotations.frames)
             tensors |= FewShotMasks.fit(annotations, features, seed=seed).tensors()
-        labelled = objects
-        objects = _chosen(names, objects)
+        labelled = () if masks == "no_objects" else objects
+        objects = _chosen(names, objects) if labelled else ()
         if encoder is not None:
             tensors |= {"pca_mean": torch.zeros(encoder.width), "pca": torch.eye(encoder.width)}
         width = len(NUMBERS) + (encoder.width if encoder is not None else 0)
-        width = max(width, proprio.shape[1])
-        tokens_in_all = max(len(objects), slots) + 1
+        width = max(width, proprio.shape[1], SEEN if visual else 0)
+        tokens_in_all = max(len(objects), slots) + 1 + visual
         tensors |= {"mean": torch.zeros(tokens_in_all, width), "std": torch.ones(tokens_in_all, width)}
         if not np.isfinite(proprio).all():
             raise DataError("proprio must be finite, got NaN or infinity: check the recorded episodes.")
@@ -143,9 +156,9 @@ class ObservationPipeline:
         same["labelled"] = labelled
         tokens = cls(tensors=tensors, **same)._raw(frames, proprio, labels)
         if encoder is not None:
-            tensors |= _fit_pca(tokens[:, 1:, : len(NUMBERS) + encoder.width], components)
+            tensors |= _fit_pca(tokens[:, 1 : tokens_in_all - visual, : len(NUMBERS) + encoder.width], components)
             tokens = cls(tensors=tensors, **same)._raw(frames, proprio, labels)
-        tensors |= _fit_scale(tokens, looks=encoder is not None)
+        tensors |= _fit_scale(tokens, looks=slice(1, tokens_in_all - visual) if encoder is not None else None)
         return cls(tensors=tensors, **same)
 
     def __call__(
@@ -172,8 +185,14 @@ class ObservationPipeline:
         return np.asarray(tokens.clamp(-CLIP, CLIP).numpy())
 
     def places(self) -> tuple[Tensor, Tensor]:
-        """Return how centroids are standardised: mean and standard deviation ``(k - 1, 2)`` of each object's."""
-        return self._tensors["mean"][1:, :2], self._tensors["std"][1:, :2]
+        """Return how centroids are standardised: mean and standard deviation ``(n, 2)`` of each of ``n`` objects'."""
+        objects = slice(1, self.shape[0] - self.visual)
+        return self._tensors["mean"][objects, :2], self._tensors["std"][objects, :2]
+
+    def scale(self) -> tuple[Tensor, Tensor]:
+        """Return how visual tokens are standardised: mean and standard deviation ``(v, 32)``."""
+        last = slice(self.shape[0] - self.visual, None)
+        return self._tensors["mean"][last, :SEEN], self._tensors["std"][last, :SEEN]
 
     def save_pretrained(self, path: Path) -> None:
         """Save to a folder.
@@ -245,7 +264,16 @@ class ObservationPipeline:
 
     @torch.no_grad()
     def _chunk(self, frames: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8] | None) -> Tensor:
-        """Return the object tokens of some frames ``(b, k - 1, d)``, not yet standardised."""
+        """Return the object and visual tokens of some frames ``(b, k - 1, d)``, not yet standardised."""
+        nothing = torch.zeros(len(frames), 0, self.shape[1])
+        parts = [nothing if self.masks == "no_objects" else self._objects(frames, labels)]
+        if self.tokenizer is not None:
+            parts.append(self.tokenizer(frames))
+        width = max(self.proprio, *(part.shape[-1] for part in parts))
+        return torch.cat([pad(part, (0, width - part.shape[-1])) for part in parts], dim=1)
+
+    def _objects(self, frames: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8] | None) -> Tensor:
+        """Return the object tokens of some frames, their geometry and their look."""
         features = None if self.encoder is None else self.encoder(np.ascontiguousarray(frames))
         if self.masks == "none" and features is not None:
             masks = Prototypes(**{name: self._tensors[name] for name in PROTOTYPES})(features)
@@ -255,13 +283,13 @@ class ObservationPipeline:
         else:
             masks = soften(torch.from_numpy(np.array(labels)), len(self.labelled))
         masks = masks[:, [self.labelled.index(name) for name in self.objects]]
-        masks = pad(masks, (0, 0, 0, 0, 0, self.shape[0] - 1 - masks.shape[1]))
+        masks = pad(masks, (0, 0, 0, 0, 0, self.shape[0] - 1 - self.visual - masks.shape[1]))
         tokens = describe(masks)
         if features is not None:
             seen = tokens[..., NUMBERS.index("visible"), None]
             look = ((pool(features, masks) - self._tensors["pca_mean"]) @ self._tensors["pca"]) * seen
             tokens = torch.cat([tokens, look], dim=-1)
-        return pad(tokens, (0, max(0, self.proprio - tokens.shape[-1])))
+        return tokens
 
     def _hash(self) -> str:
         identity = {"masks": self.masks, "objects": self.objects, "proprio": self.proprio}
@@ -278,6 +306,34 @@ def _chosen(names: tuple[str, ...], objects: tuple[str, ...]) -> tuple[str, ...]
     if unknown := [name for name in names if name not in objects]:
         raise ConfigError(f"names must be among {', '.join(objects)}, got '{unknown[0]}'.")
     return names or objects
+
+
+def _check_kinds(
+    masks: str, encoder: FrozenEncoder | None, annotations: Annotations | None, visual: int, slots: int
+) -> None:
+    """Refuse kinds of tokens that do not exist or do not go together."""
+    if masks not in MASKS:
+        raise ConfigError(f"masks must be one of {', '.join(MASKS)}, got '{masks}'.")
+    if masks == "none" and encoder is None:
+        raise ConfigError("masks 'none' needs a frozen encoder, got none: choose one, or masks=simulator.")
+    if (masks == "few_shot") != (annotations is not None):
+        raise ConfigError("masks 'few_shot' and annotations go together: give both or neither.")
+    if visual:
+        check_tokens(visual)
+    if masks == "no_objects" and (encoder is not None or slots):
+        raise ConfigError(
+            f"masks 'no_objects' needs no encoder and no slots, "
+            f"got encoder {'none' if encoder is None else encoder.name} and slots={slots}."
+        )
+
+
+def _fit_visual(frames: npt.NDArray[np.uint8], tokens: int, steps: int, seed: int) -> dict[str, Tensor]:
+    """Fit a tokenizer and return its weights; its first ones are drawn apart from everybody else's randomness."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        tokenizer = FrameTokenizer(tokens=tokens)
+    fit_tokenizer(tokenizer, frames, steps=steps, seed=seed)
+    return {OF_TOKENIZER + name: tensor for name, tensor in tokenizer.state_dict().items()}
 
 
 def _fit_prototypes(frames: npt.NDArray[np.uint8], encoder: FrozenEncoder, groups: int, seed: int) -> dict[str, Tensor]:
@@ -301,13 +357,13 @@ def _fit_pca(tokens: Tensor, components: int) -> dict[str, Tensor]:
     return {"pca_mean": mean, "pca": directions[:components].T.contiguous() / first.clamp_min(LEAST_LOOK)}
 
 
-def _fit_scale(tokens: Tensor, *, looks: bool) -> dict[str, Tensor]:
+def _fit_scale(tokens: Tensor, *, looks: slice | None) -> dict[str, Tensor]:
     """Standardise each number of each token; what hardly moves keeps a floor, so that noise does not become a signal.
 
     The look keeps the proportions the PCA gave it, as later components are small because they say little, and is made
-    smaller than geometry as a whole.
+    smaller than geometry as a whole; ``looks`` says which tokens have one.
     """
     mean, std = tokens.mean(dim=0), tokens.std(dim=0).clamp_min(0.02)
-    if looks:
-        mean[1:, len(NUMBERS) :], std[1:, len(NUMBERS) :] = 0.0, 1.0 / LOOK_SCALE
+    if looks is not None:
+        mean[looks, len(NUMBERS) :], std[looks, len(NUMBERS) :] = 0.0, 1.0 / LOOK_SCALE
     return {"mean": mean, "std": std}

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from worldrl import checkpoint
+from worldrl.encoders.thumbnails import SIZE, shrink
 from worldrl.errors import CheckpointError
 from worldrl.types import Array
-from worldrl.world_model.decoder import SIZE, TokenDecoder, fit_decoder, shrink
+from worldrl.world_model.decoder import TokenDecoder, fit_decoder
 
 
 def make() -> TokenDecoder:

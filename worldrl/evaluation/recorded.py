@@ -19,7 +19,7 @@ def segments(tokens: Tokens, *, history: int, horizon: int) -> tuple[Tensor, Ten
         ``obs`` ``(b, history + horizon, *o)`` and ``acts`` ``(b, history - 1 + horizon, a)``, as ``rollout_error`` has
         them; None where no episode is long enough.
     """
-    places = [(i, at) for i, acts in enumerate(tokens.acts) for at in range(0, len(acts) - horizon + 1, horizon)]
+    places = segment_places(tokens, horizon=horizon)
     if not places:
         return None
     window = np.arange(1 - history, horizon + 1)
@@ -28,6 +28,11 @@ def segments(tokens: Tokens, *, history: int, horizon: int) -> tuple[Tensor, Ten
     before = np.stack([at + window[:-1] < 0 for _, at in places])
     acts[before] = 0
     return torch.from_numpy(obs).float(), torch.from_numpy(acts).float()
+
+
+def segment_places(tokens: Tokens, *, horizon: int) -> list[tuple[int, int]]:
+    """Return of each segment its episode and the step it begins at."""
+    return [(i, at) for i, acts in enumerate(tokens.acts) for at in range(0, len(acts) - horizon + 1, horizon)]
 
 
 def replay_of(tokens: Tokens, *, history: int) -> Replay:

@@ -195,12 +195,9 @@ def _policy(path: str, pipeline: Any) -> Any:
 
 
 def _shrunk(frames: Any, size: int) -> Any:
-    from einops import rearrange
+    from worldrl.encoders.thumbnails import shrink, to_frames
 
-    from worldrl.world_model.decoder import shrink
-
-    pixels = (shrink(np.array(frames), size) * 255).round().byte()
-    return np.asarray(rearrange(pixels, "b c h w -> b h w c").numpy())
+    return to_frames(shrink(np.array(frames), size))
 
 
 def _is_random(source: dict[str, Any] | None) -> bool:

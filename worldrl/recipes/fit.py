@@ -30,7 +30,11 @@ class Config:
         False, "fit a second success classifier: each of the two then learns from half of the episodes"
     )
     without: list[str] = field(default_factory=list, metadata={"help": "whose episodes are left out: random, policy"})
-    decoder_steps: int = option(600, "gradient steps of the decoder of tokens; 0 for none")
+    decoder_steps: int = option(600, "gradient steps of the decoder of object tokens; 0 for no decoder at all")
+    post_steps: int = option(
+        300, "gradient steps of the tokenizer's decoder on imagined visual tokens; 0 leaves it as encode made it"
+    )
+    preserve: float = option(0.5, "share of the visual tokens that stay as recorded then")
     batch_size: int = option(256, "transitions a step")
     lr: float = option(2e-3, "highest learning rate")
     push: float = option(0.5, "share of the transitions whose past ends in an imagined observation")
@@ -46,6 +50,10 @@ class Config:
         check_tensorboard(self.tensorboard)
         check_positive(steps=self.steps, success_steps=self.success_steps, batch_size=self.batch_size)
         check_positive(lr=self.lr, reach=self.reach)
+        if self.post_steps < 0 or not 0 <= self.preserve <= 1:
+            raise ConfigError(
+                f"post_steps must be 0 or more and preserve in [0, 1], got {self.post_steps} and {self.preserve}."
+            )
         if not 0 <= self.push <= 1 or self.blur < 0:
             raise ConfigError(f"push must be in [0, 1] and blur 0 or more, got {self.push} and {self.blur}.")
         if not 0 < self.held_out < 1:
@@ -55,7 +63,11 @@ class Config:
 
 @dataclass(frozen=True)
 class _Task:
-    """One task's data as fitting needs it; ``places`` is what its decoder is told, None for frames."""
+    """One task's data as fitting needs it.
+
+    ``places`` is what the decoder of object tokens is told, None for frames; ``visual`` draws visual tokens as
+    ``encode`` made it, and ``tokenizer`` makes them, None where there are none.
+    """
 
     name: str
     dataset: Any
@@ -65,6 +77,8 @@ class _Task:
     shape: tuple[int, ...]
     pipeline: str
     places: Any
+    visual: Any
+    tokenizer: Any
 
 
 def run(config: Config) -> None:
@@ -99,7 +113,18 @@ def _load(config: Config, name: str, folder: Path) -> _Task:
         places = pipeline.places() if len(pipeline.shape) == 2 else None
         train, held = split(tokens.policies, config.held_out)
         train = [i for i in train if tokens.policies[i] not in config.without]
-        return _Task(name, dataset, tokens, train, held, pipeline.shape, pipeline.hash, places)
+        visual = visual_decoder(pipeline) if pipeline.visual else None
+        return _Task(
+            name, dataset, tokens, train, held, pipeline.shape, pipeline.hash, places, visual, pipeline.tokenizer
+        )
+
+
+def visual_decoder(pipeline: Any) -> Any:
+    """Return the decoder of a pipeline's visual tokens."""
+    from worldrl.world_model.visual import VisualDecoder
+
+    mean, std = pipeline.scale()
+    return VisualDecoder.of(pipeline.tokenizer, obs_shape=pipeline.shape, mean=mean, std=std)
 
 
 def _model(config: Config, task: _Task, index: int, count: int) -> Any:
@@ -157,6 +182,11 @@ def _save(config: Config, task: _Task, model: Any) -> None:
     out, seen, unseen = Path(config.out) / task.name, task.tokens.subset(task.train), task.tokens.subset(task.held)
     sampler = SegmentSampler(seen.obs, seen.acts, seen.success, history=model.history, seed=config.seed)
     firsts, others = sampler.starts(first_only=True), sampler.starts(first_only=False, stride=3)
+    figures, decoder = measure(model, unseen, seed=config.seed), None
+    if config.decoder_steps and task.visual:
+        decoder, figures["sharpness"] = task.visual, _sharpen(config, task, model)
+    elif config.decoder_steps and task.places:
+        decoder = _decoder(config, task)
     horizon = int(dict(task.dataset.manifest.env_kwargs).get("max_steps", max(task.dataset.lengths)))
     World(
         model=model,
@@ -170,9 +200,8 @@ def _save(config: Config, task: _Task, model: Any) -> None:
             bool(success.any()) if who == "policy" else None
             for success, who in zip(seen.success, seen.policies, strict=True)
         ),
-        decoder=_decoder(config, task) if config.decoder_steps and task.places else None,
+        decoder=decoder,
     ).save_pretrained(out)
-    figures = measure(model, unseen, seed=config.seed)
     checkpoint.write_json(out / "fidelity.json", figures)
     say(
         f"world {out}, on {len(unseen)} held-out episodes: removes {100 * figures['one_step_skill']:.0f} % of the "
@@ -249,3 +278,41 @@ def _decoder(config: Config, task: _Task) -> Any:
             progress=progress,
         )
     return decoder
+
+
+def _sharpen(config: Config, task: _Task, model: Any) -> dict[str, Any] | None:
+    """Tune the decoder of visual tokens on imagined ones; say how sharp it draws held-out episodes before and after.
+
+    The tokenizer has seen the frames of these episodes too, which flatters ``before``; ``worldrl sharpen`` measures on
+    episodes that nobody has seen.
+
+    Returns:
+        ``before`` and ``after`` as ``Sharpness`` tells them; None where held-out episodes or those of training are too
+        short to be imagined.
+    """
+    from dataclasses import asdict
+
+    from worldrl.evaluation.sharpness import imagined_pairs, sharpness
+    from worldrl.world_model.visual import tune_decoder
+
+    def pairs(index: list[int]) -> Any:
+        frames = [task.dataset[i].frames for i in index]
+        return imagined_pairs(model, task.tokens.subset(index), frames, seed=config.seed)
+
+    unseen, seen = pairs(task.held), pairs(task.train)
+    if unseen is None or seen is None:
+        return None
+    before = sharpness(task.visual.decode, unseen)
+    if config.post_steps:
+        with curve("tune decoder", config.tensorboard) as progress:
+            tune_decoder(
+                task.visual, seen, steps=config.post_steps, preserve=config.preserve, seed=config.seed,
+                likeness=task.tokenizer.apart, progress=progress,
+            )  # fmt: skip
+    after = sharpness(task.visual.decode, unseen)
+    say(
+        f"imagined, ST-LPIPS {_share(before.st_lpips)} -> {_share(after.st_lpips)}, "
+        f"PSNR {before.psnr:.2f} -> {after.psnr:.2f} dB; "
+        f"recorded and drawn again, PSNR {before.clean_psnr:.2f} -> {after.clean_psnr:.2f} dB"
+    )
+    return {"before": asdict(before), "after": asdict(after)}

@@ -38,7 +38,8 @@ class ObjectOptions:
 
     masks: str = option(
         "simulator",
-        "simulator (privileged ground truth), few_shot (from annotated frames) or none (prototypes of patch features)",
+        "simulator (privileged ground truth), few_shot (from annotated frames), none (prototypes of patch features) or "
+        "no_objects (visual tokens alone)",
     )
     annotations: str = option("", "folder of annotated frames (worldrl annotate), for few_shot")
     components: int = option(32, "numbers an object that say what it looks like")
@@ -47,6 +48,8 @@ class ObjectOptions:
         default_factory=list, metadata={"help": "which objects become tokens, in this order; empty for all"}
     )
     slots: int = option(0, "object tokens at least; those a task has no object for stay zero")
+    visual: int = option(0, "visual tokens of the whole frame after the objects: 0, 1, 4 or 16")
+    visual_steps: int = option(1500, "gradient steps of the tokenizer that makes them")
 
 
 @dataclass
@@ -92,6 +95,7 @@ def check_observation(encoder: EncoderOptions, objects: ObjectOptions, pixels: i
             "objects.masks=few_shot and objects.annotations=FOLDER go together, "
             f"got masks={objects.masks} and annotations='{objects.annotations}': worldrl annotate makes such a folder."
         )
+    _check_visual(encoder, objects)
     check_positive(components=objects.components, groups=objects.groups)
     if objects.slots < 0:
         raise ConfigError(f"objects.slots must be 0 or more, got {objects.slots}.")
@@ -103,6 +107,20 @@ def check_observation(encoder: EncoderOptions, objects: ObjectOptions, pixels: i
                 f"frames must be a multiple of {patch} pixels for {encoder.name}, got {size}: "
                 f"use {near}, or encoder=none."
             )
+
+
+def _check_visual(encoder: EncoderOptions, objects: ObjectOptions) -> None:
+    """Refuse visual tokens that there cannot be, and no objects where there is nothing else or something of them."""
+    from worldrl.encoders.tokenizer import check_tokens
+
+    check_positive(visual_steps=objects.visual_steps)
+    if objects.visual:
+        check_tokens(objects.visual)
+    if objects.masks == "no_objects" and (not objects.visual or encoder.name != "none" or objects.slots):
+        raise ConfigError(
+            "objects.masks=no_objects needs objects.visual=4 (or 1, 16), encoder.name=none and objects.slots=0, "
+            f"got visual={objects.visual}, encoder.name={encoder.name} and slots={objects.slots}."
+        )
 
 
 def check_world_model(options: WorldModelOptions) -> None:

@@ -105,7 +105,8 @@ def fit_pipeline(
         annotations.require(task=task, size=(frames.shape[1], frames.shape[2]))
     return ObservationPipeline.fit(
         frames, proprio, labels, objects=objects, masks=options.masks, encoder=encoder, components=options.components,
-        groups=options.groups, slots=options.slots, annotations=annotations, names=tuple(options.names), seed=seed,
+        groups=options.groups, slots=options.slots, annotations=annotations, names=tuple(options.names),
+        visual=options.visual, visual_steps=options.visual_steps, seed=seed,
     )  # fmt: skip
 
 
@@ -135,6 +136,7 @@ def tokens_of(dataset: Any, pipeline: Any) -> Any:
         [np.array(e.acts) for e in dataset],
         [np.array(e.success) for e in dataset],
         [e.policy for e in dataset],
+        pipeline.visual,
     )
 
 

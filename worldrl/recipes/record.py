@@ -116,7 +116,7 @@ def strip(real: list[Any], imagined: list[Any], count: int = 8) -> Any:
     """Return one picture of an episode: ``count`` moments in a row, the real frames above the imagined ones."""
     from einops import rearrange
 
-    from worldrl.world_model.decoder import SIZE, shrink
+    from worldrl.encoders.thumbnails import SIZE, shrink
 
     moments = np.linspace(0, min(len(real), len(imagined)) - 1, count).round().astype(int)
     rows = []

@@ -138,6 +138,8 @@ def identity(config: Config) -> dict[str, Any]:
     for name in ("annotations", "names"):
         if not settings["objects"][name]:
             del settings["objects"][name]
+    if not config.objects.visual:
+        del settings["objects"]["visual"], settings["objects"]["visual_steps"]
     return settings
 
 

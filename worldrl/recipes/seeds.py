@@ -53,10 +53,10 @@ def run(config: Config) -> str:
     for seed in config.seeds:
         folder = Path(config.out) / f"seed-{seed}"
         if (folder / "summary.json").exists():
-            _same_options(folder, replace(config.demo, seed=seed, out=str(folder)))
+            same_options(folder, asdict(replace(config.demo, seed=seed, out=str(folder))))
             say(f"seed {seed} is finished: {folder}")
             continue
-        _set_aside(folder)
+        set_aside(folder)
         demo_recipe.run(replace(config.demo, seed=seed, out=str(folder)))
     summaries = [checkpoint.read_json(Path(config.out) / f"seed-{seed}" / "summary.json") for seed in config.seeds]
     text = table(summaries, command(config))
@@ -70,7 +70,7 @@ def command(config: Config) -> str:
     return shlex.join(["worldrl", "seeds", *changes(config)])
 
 
-def _same_options(folder: Path, wanted: demo_recipe.Config) -> None:
+def same_options(folder: Path, wanted: dict[str, Any]) -> None:
     """Refuse a finished run that was made with other options than those of the table.
 
     Raises:
@@ -78,7 +78,7 @@ def _same_options(folder: Path, wanted: demo_recipe.Config) -> None:
     """
     from worldrl import checkpoint
 
-    made, asked = flat(checkpoint.read_json(folder / "config.json")), flat(asdict(wanted))
+    made, asked = flat(checkpoint.read_json(folder / "config.json")), flat(wanted)
     apart = [f"{n}={made.get(n)}" for n in made.keys() | asked.keys() if n != "out" and made.get(n) != asked.get(n)]
     if apart:
         raise ConfigError(
@@ -132,7 +132,7 @@ def _share(success: float, interval: list[float]) -> str:
     return f"{100 * success:.0f} [{100 * interval[0]:.0f}, {100 * interval[1]:.0f}]"
 
 
-def _set_aside(folder: Path) -> None:
+def set_aside(folder: Path) -> None:
     """Move an unfinished run out of the way; it is kept."""
     if folder.exists():
         number = next(i for i in range(1, 1000) if not folder.with_name(f"{folder.name}-unfinished-{i}").exists())

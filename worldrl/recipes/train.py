@@ -200,9 +200,11 @@ def play_at_random(env: Any, *, steps: int, seed: int) -> Lived:
 def _pipeline(config: Config, env: Any, lived: Lived, encoder: Any) -> Any:
     """Fit what turns frames into tokens on what random play saw."""
     frames, proprio, labels = (np.stack(one) for one in (lived.frames, lived.proprio, lived.labels))
+    visual = config.inputs == "visual"
     return fit_pipeline(
-        frames, proprio, labels, objects=tuple(env.unwrapped.objects), task=config.env.id, options=config.objects,
-        encoder=encoder, seed=config.seed,
+        frames, proprio, labels, objects=tuple(env.unwrapped.objects), task=config.env.id,
+        options=ObjectOptions(masks="no_objects") if visual else config.objects,
+        encoder=None if visual else encoder, seed=config.seed,
     )  # fmt: skip
 
 

@@ -13,13 +13,11 @@ import torch
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, pad
+from torch.nn.functional import pad
 
 from worldrl import checkpoint
+from worldrl.encoders.thumbnails import SIZE, shrink, to_frames
 from worldrl.types import Array
-
-SIZE = 64
-"""Pixels a decoded frame is high and wide."""
 
 
 class TokenDecoder(nn.Module):
@@ -84,8 +82,7 @@ class TokenDecoder(nn.Module):
     @torch.no_grad()
     def decode(self, obs: Tensor) -> npt.NDArray[np.uint8]:
         """Return frames ``(b, 64, 64, 3)`` uint8 of tokens ``(b, k, d)``."""
-        frames = self(obs).clamp(0.0, 1.0)
-        return np.asarray(rearrange((frames * 255).round().byte(), "b c h w -> b h w c").cpu().numpy())
+        return to_frames(self(obs))
 
     def save_pretrained(self, path: Path) -> None:
         """Save to a folder.
@@ -158,9 +155,3 @@ def fit_decoder(
             progress(step + 1, loss.item())
     decoder.eval()
     return sum(tail) / max(1, len(tail))
-
-
-def shrink(frames: npt.NDArray[np.uint8], size: int = SIZE) -> Float[Tensor, "b 3 h w"]:
-    """Return frames ``(b, h, w, 3)`` uint8 as floats in ``[0, 1]`` at another size, averaged over areas."""
-    pixels = rearrange(torch.from_numpy(np.ascontiguousarray(frames)), "b h w c -> b c h w").float() / 255
-    return interpolate(pixels, size=(size, size), mode="area")

@@ -14,8 +14,8 @@ from worldrl.objects import NUMBERS
 from worldrl.types import Array
 from worldrl.world_model.model import DiffusionWorldModel
 
-OWN, LOOK = 5.0, 0.1
-"""What proprioception and the look of an object weigh in the loss; geometry weighs one.
+OWN, LOOK, SIGHT = 5.0, 0.1, 0.3
+"""What proprioception, the look of an object and visual tokens weigh in the loss; geometry weighs one.
 
 The hand's motion is exactly predictable and every imagined step stands on it; a look hardly changes and is mostly noise
 (our choice: with them the hand strays half as far in ten imagined steps).
@@ -35,12 +35,14 @@ class Tokens:
     """Recorded episodes as the world model sees them.
 
     ``obs`` ``(t_i+1, *o)``, ``acts`` ``(t_i, a)`` and ``success`` ``(t_i+1,)`` of each episode, and who acted in it.
+    ``visual`` tells how many of the tokens, the last ones, are visual.
     """
 
     obs: Sequence[Array]
     acts: Sequence[Array]
     success: Sequence[Array]
     policies: Sequence[str]
+    visual: int = 0
 
     def __len__(self) -> int:
         return len(self.acts)
@@ -52,15 +54,16 @@ class Tokens:
             acts=[self.acts[i] for i in index],
             success=[self.success[i] for i in index],
             policies=[self.policies[i] for i in index],
+            visual=self.visual,
         )
 
 
-def set_scale(model: DiffusionWorldModel, sampler: SegmentSampler, *, floor: float = 0.03) -> None:
+def set_scale(model: DiffusionWorldModel, sampler: SegmentSampler, *, visual: int = 0, floor: float = 0.03) -> None:
     """Fit the drift of tokens, measure how far each number strays from it in a step, and weigh the loss by that.
 
     Pixels are alike: they have no drift, and the spread of all of their changes is the unit of each. A number of a
     token that never strays by more than the floor is noise of the measurement: it keeps the floor as its unit, so that
-    the model need not explain it.
+    the model need not explain it. The last ``visual`` tokens are weighed alike in all of their numbers.
     """
     denoiser = model.denoiser
     if not isinstance(denoiser.drift, LinearDrift):
@@ -77,7 +80,9 @@ def set_scale(model: DiffusionWorldModel, sampler: SegmentSampler, *, floor: flo
     denoiser.change_scale.copy_(2.0 * spread.clamp_min(floor))  # halved: the schedule expects a spread of 0.5
     denoiser.weight.copy_((spread / floor).clamp(max=1.0) ** 2)
     denoiser.weight[0] *= OWN
-    denoiser.weight[1:, len(NUMBERS) :] *= LOOK
+    last = len(denoiser.weight) - visual
+    denoiser.weight[1:last, len(NUMBERS) :] *= LOOK
+    denoiser.weight[last:] *= SIGHT
 
 
 def fit_dynamics(
@@ -184,7 +189,7 @@ class _Course:
         self.model, self.rng, self.blur = model, rng, blur
         recorded = tokens.obs, tokens.acts, tokens.success
         model.action_code.fit(torch.cat([torch.as_tensor(acts) for acts in tokens.acts]), seed=seed)
-        set_scale(model, SegmentSampler(*recorded, history=model.history, seed=seed))
+        set_scale(model, SegmentSampler(*recorded, history=model.history, seed=seed), visual=tokens.visual)
         self.reach = reach
         self.sampler = SegmentSampler(*recorded, history=model.history + reach, seed=seed)
         self.draws = (torch.rand(len(tokens), model.members, generator=rng) < overlap).float()

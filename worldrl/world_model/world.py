@@ -8,6 +8,7 @@ from worldrl.errors import CheckpointError
 from worldrl.types import Starts
 from worldrl.world_model.decoder import TokenDecoder
 from worldrl.world_model.model import DiffusionWorldModel
+from worldrl.world_model.visual import VisualDecoder
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class World:
     real_steps: int
     wins: tuple[int, ...]
     outcomes: tuple[bool | None, ...]
-    decoder: TokenDecoder | None
+    decoder: TokenDecoder | VisualDecoder | None
 
     def save_pretrained(self, path: Path) -> None:
         """Save to a folder of checkpoints, all of them or none.
@@ -67,7 +68,7 @@ class World:
                 real_steps=int(saved.config["real_steps"]),
                 wins=tuple(int(steps) for steps in saved.config["wins"]),
                 outcomes=tuple(saved.config["outcomes"]),
-                decoder=TokenDecoder.from_pretrained(path / "decoder") if saved.config["decoder"] else None,
+                decoder=_load_decoder(path / "decoder") if saved.config["decoder"] else None,
             )
 
     def _write(self, folder: Path) -> None:
@@ -78,3 +79,9 @@ class World:
         config = {name: getattr(self, name) for name in names} | {"decoder": self.decoder is not None}
         tensors = {"obs": self.starts.obs, "acts": self.starts.acts}
         checkpoint.save(folder / "starts", kind="starts", config=config | {"model": self.model.hash()}, tensors=tensors)
+
+
+def _load_decoder(path: Path) -> TokenDecoder | VisualDecoder:
+    """Load the decoder that was saved there: of visual tokens, or of objects."""
+    visual = "visual" in checkpoint.load(path, kind="decoder").config
+    return VisualDecoder.from_pretrained(path) if visual else TokenDecoder.from_pretrained(path)
