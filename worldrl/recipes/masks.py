@@ -26,6 +26,8 @@ Labeller = Callable[[Frames], Frames]
 NAMES = ("task", "method", "look", "encoder", "shots", "seed")
 LOOKS = ("colour and features", "colour", "features")
 """What few-shot masks may look at; the last two say what of the first decides."""
+SIDES = {"mobilesam": 512, "tracks": 768}
+"""Pixels that frames are enlarged to where the options do not say."""
 HEADER = (
     "task", "method", "looks at", "encoder", "mIoU over seeds", "by seed (95 % over episodes)",
     "episodes/frames of each seed", "frames/s", "frames/s, features cached", "tokens/s", "threads",
@@ -39,20 +41,22 @@ class Config:
 
     episodes: str = option(MISSING, "folder of the data set; episodes with an annotated frame are left out")
     annotations: str = option(MISSING, "folder of annotated frames (worldrl annotate)")
-    method: str = option("few_shot", "few_shot, or mobilesam, which follows objects from few_shot masks")
+    method: str = option("few_shot", "few_shot, tracks, or mobilesam, which follows objects from few_shot masks")
     encoder: EncoderOptions = field(default_factory=EncoderOptions)
     features: str = option("", "folder of the feature cache; empty for none")
     out: str = option("runs/masks.json", "file of the figures; those in it are kept, the table is put beside it")
     held_out: int = option(20, "episodes to measure, at most")
     hints: bool = option(True, "whether mobilesam gets few_shot masks as hints in every frame, not in the first alone")
-    side: int = option(512, "pixels that frames are enlarged to for mobilesam and tracks")
+    side: int = option(0, "pixels that frames are enlarged to for mobilesam and tracks; 0 for 512 and 768")
     timed: int = option(32, "frames that the rates are timed on, at most")
     seed: int = option(0, "of the memory, and the name of the row; finished rows are not measured again")
     threads: int = option(0, "threads of torch; 0 leaves them alone")
 
     def check(self) -> None:
         """Refuse options out of range."""
-        check_positive(held_out=self.held_out, side=self.side, timed=self.timed)
+        check_positive(held_out=self.held_out, timed=self.timed)
+        if self.side < 0:
+            raise ConfigError(f"side must be 0 or more, got {self.side}.")
         check_observation(self.encoder, ObjectOptions(), 0, size=None)
         if self.method not in METHODS:
             raise ConfigError(f"method must be one of {', '.join(METHODS)}, got '{self.method}'.")
@@ -109,14 +113,20 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def _looks(config: Config) -> tuple[str, ...]:
+    """Return what the masks look at: few-shot masks one after the other at all, at colour alone, at features alone."""
+    if config.method == "tracks":
+        return ("points",)
     if config.method != "few_shot":
         return (LOOKS[0] if config.encoder.name != "none" else LOOKS[1],)
     return LOOKS if config.encoder.name != "none" else (LOOKS[1],)
 
 
 def _encoder_name(config: Config, look: str) -> str:
+    """Return what the table calls the encoder that the masks look through."""
     if look == "colour":
         return "none"
+    if look == "points":
+        return "xfeat"
     return config.encoder.name + (" (random)" if config.encoder.random_init else "")
 
 
@@ -150,7 +160,7 @@ def _measured(config: Config, annotations: Any, episodes: list[Any], encoder: An
     for i, one in enumerate(frames):
         found.append(label(one))
         show(i + 1, len(frames))
-    if look != "colour":
+    if look in ("features", LOOKS[0]):
         rates["frames_per_second_cached"] = _rate(label, some)
     if look != "features":
         rates["tokens_per_second"] = _tokens_per_second(config, annotations, episodes[0], bare, encoder, look)
@@ -205,7 +215,7 @@ def _mobilesam(config: Config, annotations: Any, encoder: Any, look: str) -> tup
     from worldrl.encoders.segmenter import Segmenter
     from worldrl.objects.tracking import PromptedMasks
 
-    masks = PromptedMasks(Segmenter(side=config.side), objects=len(annotations.objects))
+    masks = PromptedMasks(Segmenter(side=config.side or SIDES["mobilesam"]), objects=len(annotations.objects))
 
     def follow(frames: Frames, hints: Frames) -> Iterator[Frames]:
         masks.begin(hints[0])
@@ -219,9 +229,27 @@ def _mobilesam(config: Config, annotations: Any, encoder: Any, look: str) -> tup
     return of(cached), of(bare)
 
 
+def _tracks(config: Config, annotations: Any, encoder: Any, look: str) -> tuple[Labeller, Labeller]:
+    """Move the annotated masks with the points on them."""
+    from worldrl.objects.tracks import PointTracks, XFeatPoints
+
+    return _in_order(PointTracks(annotations, XFeatPoints(side=config.side or SIDES["tracks"])))
+
+
+def _in_order(tracker: Any) -> tuple[Labeller, Labeller]:
+    """Label the frames of an episode one after the other."""
+
+    def label(frames: Frames) -> Frames:
+        tracker.begin()
+        return np.stack([tracker.follow(frame) for frame in frames])
+
+    return label, label
+
+
 METHODS: dict[str, Callable[[Config, Any, Any, str], tuple[Labeller, Labeller]]] = {
     "few_shot": _few_shot,
     "mobilesam": _mobilesam,
+    "tracks": _tracks,
 }
 """How to label: each gives two ways of it, one with features from the cache and one with an encoder that has none."""
 
