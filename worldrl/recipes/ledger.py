@@ -30,12 +30,13 @@ class Ledger:
         return any(all(row[name] == names[name] for name in self.names) for row in self.rows)
 
     def add(self, row: dict[str, Any], *, table: Callable[[list[dict[str, Any]]], str]) -> None:
-        """Put a row among the others, in their order, and write file and table.
+        """Put a row among the others, in place of one of its names, and write file and table.
 
         Raises:
             StorageError: If they cannot be written.
         """
-        self.rows = sorted([*self.rows, row], key=lambda each: [str(each[name]) for name in self.names])
+        others = [each for each in self.rows if any(each[name] != row[name] for name in self.names)]
+        self.rows = sorted([*others, row], key=lambda each: [str(each[name]) for name in self.names])
         self.path.parent.mkdir(parents=True, exist_ok=True)
         checkpoint.write_json(self.path, {"rows": self.rows})
         self.path.with_suffix(".md").write_text(table(self.rows))
