@@ -29,11 +29,11 @@ def test_the_geometry_of_a_mask_tells_where_its_object_is(episodes: Path, tmp_pa
 @pytest.mark.weights
 def test_each_encoder_stands_beside_its_random_twin(episodes: Path, tmp_path: Path) -> None:
     out = tmp_path / "probe.json"
-    words = [f"episodes={episodes}", "encoders=[dinov2_vits14]", "frames=2", f"out={out}", "groups=3"]
-    for seed in (0, 1, 0):
-        assert cli.main(["probe", *words, f"seed={seed}"]) == 0
+    words = [f"episodes={episodes}", "encoders=[dinov2_vits14]", "frames=1", f"out={out}", "groups=3"]
+    for _ in range(2):  # what is there is not measured again
+        assert cli.main(["probe", *words]) == 0
     rows = checkpoint.read_json(out)["rows"]
-    assert len(rows) == 2 * (1 + 2 * 3)
+    assert len(rows) == 1 + 2 * 3
     assert {row["encoder"] for row in rows} == {"none", "dinov2_vits14", "dinov2_vits14 (random)"}
     text = out.with_suffix(".md").read_text()
     assert " > dinov2" in text and "looks and geometry of prototypes" in text

@@ -26,6 +26,8 @@ Labeller = Callable[[Frames], Frames]
 NAMES = ("task", "method", "look", "encoder", "shots", "seed")
 LOOKS = ("colour and features", "colour", "features")
 """What few-shot masks may look at; the last two say what of the first decides."""
+OWN = {"tracks": "xfeat", "cutie": "cutie-small"}
+"""Methods that look through a network of their own."""
 SIDES = {"mobilesam": 512, "tracks": 768}
 """Pixels that frames are enlarged to where the options do not say."""
 HEADER = (
@@ -41,8 +43,9 @@ class Config:
 
     episodes: str = option(MISSING, "folder of the data set; episodes with an annotated frame are left out")
     annotations: str = option(MISSING, "folder of annotated frames (worldrl annotate)")
-    method: str = option("few_shot", "few_shot, tracks, or mobilesam, which follows objects from few_shot masks")
+    method: str = option("few_shot", "few_shot, tracks, cutie, or mobilesam, which follows objects from few_shot masks")
     encoder: EncoderOptions = field(default_factory=EncoderOptions)
+    weights: str = option("", "file of the weights for cutie, the small model")
     features: str = option("", "folder of the feature cache; empty for none")
     out: str = option("runs/masks.json", "file of the figures; those in it are kept, the table is put beside it")
     held_out: int = option(20, "episodes to measure, at most")
@@ -114,8 +117,8 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def _looks(config: Config) -> tuple[str, ...]:
     """Return what the masks look at: few-shot masks one after the other at all, at colour alone, at features alone."""
-    if config.method == "tracks":
-        return ("points",)
+    if config.method in OWN:
+        return ("points" if config.method == "tracks" else "video",)
     if config.method != "few_shot":
         return (LOOKS[0] if config.encoder.name != "none" else LOOKS[1],)
     return LOOKS if config.encoder.name != "none" else (LOOKS[1],)
@@ -125,8 +128,8 @@ def _encoder_name(config: Config, look: str) -> str:
     """Return what the table calls the encoder that the masks look through."""
     if look == "colour":
         return "none"
-    if look == "points":
-        return "xfeat"
+    if config.method in OWN:
+        return OWN[config.method]
     return config.encoder.name + (" (random)" if config.encoder.random_init else "")
 
 
@@ -236,6 +239,13 @@ def _tracks(config: Config, annotations: Any, encoder: Any, look: str) -> tuple[
     return _in_order(PointTracks(annotations, XFeatPoints(side=config.side or SIDES["tracks"])))
 
 
+def _cutie(config: Config, annotations: Any, encoder: Any, look: str) -> tuple[Labeller, Labeller]:
+    """Follow objects with Cutie, which has seen the annotated frames."""
+    from worldrl.objects.cutie import CutieMasks, load_cutie
+
+    return _in_order(CutieMasks(annotations, load_cutie(Path(config.weights))))
+
+
 def _in_order(tracker: Any) -> tuple[Labeller, Labeller]:
     """Label the frames of an episode one after the other."""
 
@@ -250,6 +260,7 @@ METHODS: dict[str, Callable[[Config, Any, Any, str], tuple[Labeller, Labeller]]]
     "few_shot": _few_shot,
     "mobilesam": _mobilesam,
     "tracks": _tracks,
+    "cutie": _cutie,
 }
 """How to label: each gives two ways of it, one with features from the cache and one with an encoder that has none."""
 
