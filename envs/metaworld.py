@@ -162,6 +162,12 @@ class MetaWorldEnv(gym.Env[Any, Array]):
         self._vector = self.sawyer._get_obs()
         return self._observe()
 
+    def positions(self) -> npt.NDArray[np.float64]:
+        """Return where each of the objects is ``(k, 3)`` in metres: origins of bodies, the target's own place."""
+        fingers = np.mean([self.data.body(name).xpos for name in FINGERS], axis=0)
+        own = {"fingers": fingers, "target": np.asarray(self.sawyer._target_pos)}
+        return np.stack([own[name] if name in own else self.data.body(name).xpos for name in self.objects])
+
     def vector(self) -> npt.NDArray[np.float64]:
         """Return Meta-World's own observation ``(39,)``: hand, objects, the same a step earlier, and the target."""
         return np.array(self._vector, np.float64)

@@ -78,6 +78,7 @@ class PixelEnv(gym.Env[Any, Array]):
             raise ConfigError(f"size must be at least 8 and max_steps at least 1, got {size} and {limit}.")
         self.max_steps, self.render_mode, self.size, self.success = limit, render_mode, size, success
         self.objects = tuple(objects or {})
+        self._bodies = [[of] if isinstance(of, str) else list(of) for of in (objects or {}).values()]
         self._labels = _label_table(self.model, objects or {})
         self._camera = _camera(self.mujoco_env, camera)
         self._family = f"pixels/{_fingerprint(self.model)}"
@@ -137,6 +138,11 @@ class PixelEnv(gym.Env[Any, Array]):
     def labels(self) -> npt.NDArray[np.uint8]:
         """Return which object is seen where ``(size, size)`` uint8: 0 none, ``i + 1`` for ``objects[i]``."""
         return self._labels[shared_renderer().segment(self.model, self.data, **self._view())]
+
+    def positions(self) -> npt.NDArray[np.float64]:
+        """Return where each of the objects is ``(k, 3)`` in metres: the mean of the origins of its bodies."""
+        places = [np.mean([self.data.body(name).xpos for name in names], axis=0) for names in self._bodies]
+        return np.stack(places) if places else np.zeros((0, 3))
 
     def state(self) -> npt.NDArray[np.float64]:
         """Return ``mjSTATE_INTEGRATION`` ``(s,)``."""

@@ -175,6 +175,10 @@ class TabletopEnv(gym.Env[Any, Array]):
         """Return the position of a body ``(3,)`` in metres."""
         return np.array(self.data.body(body).xpos)
 
+    def positions(self) -> npt.NDArray[np.float64]:
+        """Return where each of the objects is ``(k, 3)`` in metres: the fingertip, and the origins of the bodies."""
+        return np.stack([self.fingertip(), *map(self.position, self.bodies.values())])
+
     def _place(self, rng: np.random.Generator) -> None:
         """Place the task's objects; ``data`` has been reset."""
         raise NotImplementedError

@@ -19,6 +19,8 @@ from worldrl.recipes.table import table
 RECIPES: dict[str, tuple[str, str]] = {
     "collect": ("worldrl.recipes.collect", "Record episodes in MuJoCo: by an expert, by a policy, or at random."),
     "annotate": ("worldrl.recipes.annotate", "Annotate a few frames, by the simulator or by hand: for few-shot masks."),
+    "masks": ("worldrl.recipes.masks", "Measure masks against the simulator's, on episodes that nobody annotated."),
+    "probe": ("worldrl.recipes.probe", "Measure how well tokens of frozen encoders tell where things are."),
     "encode": ("worldrl.recipes.encode", "Turn the frames of episodes into tokens with a frozen encoder, each once."),
     "fit": ("worldrl.recipes.fit", "Fit a world model and its success classifier to encoded episodes."),
     "clone": ("worldrl.recipes.clone", "Clone the expert's episodes into a first policy."),

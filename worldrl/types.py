@@ -177,6 +177,10 @@ class SimulatedEnv(Protocol):
         """Return the segmentation of the current view ``(h, w)``: 0 background, ``i + 1`` for ``objects[i]``."""
         ...
 
+    def positions(self) -> npt.NDArray[np.float64]:
+        """Return where each of the objects is ``(k, 3)``, in metres."""
+        ...
+
     def state(self) -> npt.NDArray[np.float64]:
         """Return ``mjSTATE_INTEGRATION`` ``(s,)``."""
         ...

@@ -53,6 +53,9 @@ class PointMass(gym.Env[dict[str, Array], Array]):
         labels[3:5, self._column(self._state[0])] = 1
         return labels
 
+    def positions(self) -> Array:
+        return np.array([[self._state[0], 0.0, 0.0], [self._goal[0], 0.0, 0.0]])
+
     def state(self) -> Array:
         return self._state
 

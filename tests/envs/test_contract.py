@@ -71,14 +71,15 @@ def test_a_reset_forgets_the_episode_before(name: str) -> None:
 def test_a_recorded_moment_replays_bit_for_bit_in_a_fresh_environment(name: str) -> None:
     env, moments, steps = make(name, variation=FACTORS), [], []
     for step in play(env, ScriptedActor(noise=0.2), 7):
-        moments.append((env.state(), env.fields(), env.params(), env.labels()))
+        moments.append((env.state(), env.fields(), env.params(), env.labels(), env.positions()))
         steps.append(step)
     k = len(steps) // 2
-    state, fields, params, labels = moments[k]
+    state, fields, params, labels, positions = moments[k]
     other = make(name, variation=FACTORS)
     other.reset(seed=99)
     assert same(other.restore(state, fields, params), steps[k][0])
     assert np.array_equal(other.labels(), labels)
+    assert np.array_equal(other.positions(), positions)
     for (obs, act, *rest), (state, *_) in zip(steps[k + 1 :], moments[k + 1 :], strict=True):
         replayed, *others = other.step(act)
         assert same(replayed, obs)
@@ -117,6 +118,16 @@ def test_every_object_is_seen_at_most_starts(name: str) -> None:
         env.reset(seed=seed)
         counts += np.bincount(env.labels().ravel(), minlength=len(env.objects) + 1)[1:] >= 4
     assert (counts >= 9).all(), dict(zip(env.objects, counts, strict=True))
+
+
+def test_positions_are_those_of_the_objects(name: str) -> None:
+    env = make(name)
+    env.reset(seed=1)
+    before = env.positions()
+    assert before.shape == (len(env.objects), 3) and np.abs(before).max() < 1.5
+    env.step(np.array([1.0, 1.0, 0.0, 0.0], np.float32))
+    moved = np.linalg.norm(env.positions() - before, axis=1)
+    assert moved[0] > 0.005 and moved[1:].max() < moved[0]  # the fingers
 
 
 def test_labels_lie_on_pixels_that_differ_from_the_table(name: str) -> None:

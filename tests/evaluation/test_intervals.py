@@ -7,6 +7,7 @@ import pytest
 
 from worldrl.evaluation.intervals import (
     bootstrap_mean,
+    mean_over_seeds,
     paired_difference,
     paired_over_seeds,
     t_quantile,
@@ -141,3 +142,10 @@ def test_the_hierarchical_bootstrap_sees_both_seeds_and_episodes() -> None:
     only_seeds = 2 * 1.96 * spread[:, 0].std() / 2
     assert width(spread) == pytest.approx(only_seeds, rel=0.1)
     assert width(noisy) > 1.5 * width(spread)
+
+
+def test_the_mean_over_seeds_has_students_interval() -> None:
+    found = mean_over_seeds([1.0, 2.0, 3.0])
+    assert found.mean == 2.0 and found.interval.high == pytest.approx(2 + 4.30265 / 3**0.5, abs=1e-4)
+    with pytest.raises(ValueError, match="values must be of at least 2 seeds, got 1"):
+        mean_over_seeds([1.0])

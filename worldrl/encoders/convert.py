@@ -117,15 +117,21 @@ def read_sam_onnx(path: Path) -> dict[str, Tensor]:
     return named
 
 
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Read a PyTorch state dict as it is."""
+    state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    return state
+
+
 def read_efficientnet_pth(path: Path) -> dict[str, Tensor]:
     """Read EfficientNet-Lite0 from a PyTorch state dict whose names differ from ours by leading underscores."""
-    state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    state = read_state(path)
     return {".".join(part.removeprefix("_") for part in name.split(".")): value for name, value in state.items()}
 
 
 def read_xfeat_pt(path: Path) -> dict[str, Tensor]:
     """Read XFeat from a PyTorch state dict, without the matcher that refines pairs."""
-    state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    state = read_state(path)
     return {_renamed(name, XFEAT_RENAMED): x for name, x in state.items() if not name.startswith("fine_matcher.")}
 
 
@@ -134,7 +140,7 @@ def read_stlpips_pth(path: Path) -> dict[str, Tensor]:
 
     Its blur filters and the normalisation of pixels are constants, which ``ShiftTolerantLpips`` has itself.
     """
-    state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    state = read_state(path)
     convs = [name.removesuffix(".weight") for name in state if name.startswith("net.") and name.endswith(".weight")]
     named = {
         f"convs.{i}.{part}": state[f"{name}.{part}"] for i, name in enumerate(convs) for part in ("weight", "bias")

@@ -169,6 +169,18 @@ def t_quantile(degrees: int, confidence: float = 0.95) -> float:
     return float(np.sqrt(degrees) * np.tan(angle))
 
 
+def mean_over_seeds(values: npt.ArrayLike) -> Estimate:
+    """Return the mean of one value ``(m,)`` a training seed, with the 95 % interval of Student's t.
+
+    Raises:
+        ValueError: If there are fewer than two values, or one is not finite.
+    """
+    checked = _check_values("values", values)
+    if len(checked) < 2:
+        raise ValueError("values must be of at least 2 seeds, got 1.")
+    return Estimate(float(checked.mean()), _t_interval(checked))
+
+
 def _t_interval(means: Floats) -> Interval:
     reach = t_quantile(len(means) - 1) * float(means.std(ddof=1)) / sqrt(len(means))
     middle = float(means.mean())
