@@ -35,6 +35,7 @@ RECIPES: dict[str, tuple[str, str]] = {
     "bench": ("worldrl.recipes.bench", "Time every stage on this machine."),
     "demo": ("worldrl.recipes.demo", "Run every stage on one task."),
     "evolve": ("worldrl.recipes.evolve", "Refine, record a few real episodes, fit again, refine: rounds of both."),
+    "experiment": ("worldrl.recipes.experiment", "Run an experiment as a grid that goes on where it stopped: objects."),
     "reproduce": ("worldrl.recipes.reproduce", "Run a published experiment as a grid that goes on where it stopped."),
     "seeds": ("worldrl.recipes.seeds", "Repeat the demo over seeds and make the table of its gain."),
 }
@@ -43,7 +44,7 @@ TOOLS: dict[str, tuple[str, str]] = {
     "envs": ("", "List the environments."),
     "doctor": ("", "Say what this machine has: versions, device, drawing, weights."),
 }
-NAMED = {"reproduce": "experiment"}
+NAMED = {"reproduce": "experiment", "experiment": "name"}
 """Verbs whose first word may stand alone, and the option that it is."""
 UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS}
 
