@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,14 +15,16 @@ from torch import Tensor, nn
 
 from worldrl.checkpoint import hash_tensors, load_state
 from worldrl.encoders.efficientnet import EfficientNetLite0
+from worldrl.encoders.registry import WEIGHTS, Weights, describe
 from worldrl.encoders.tinyvit import TinyViT
 from worldrl.encoders.vit import DinoV2
-from worldrl.encoders.weights import WEIGHTS, Weights, converted_folder, describe, load_weights
+from worldrl.encoders.weights import converted_folder, load_weights
 from worldrl.encoders.xfeat import XFeat
 from worldrl.errors import ConfigError, DataError, DeviceError
 from worldrl.types import Features
 
 MICRO_BATCH = 32
+Built = TypeVar("Built")
 Backbone = DinoV2 | EfficientNetLite0 | TinyViT | XFeat
 BACKBONES: Mapping[str, type[Backbone]] = {
     "dinov2_vits14": DinoV2,
@@ -175,10 +177,9 @@ def load_encoder(
         ConfigError: If the encoder does not have the layer.
     """
     entry = _entry(name)
-    target = _device(device)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        backbone = BACKBONES[entry.architecture]()
+    target = on_device(device)
+    build: Callable[[], Backbone] = BACKBONES[entry.architecture]
+    backbone = seeded(build, seed)
     if not random_init:
         tensors = load_weights(name, weights=weights, allow_hub=allow_hub)
         load_state(backbone, tensors, path=weights or converted_folder(name))
@@ -210,10 +211,22 @@ def _layer(backbone: type[Backbone], name: str, layer: int | None) -> int:
     return layer
 
 
-def _device(name: str) -> torch.device:
+def on_device(name: str) -> torch.device:
+    """Return a device that this machine has.
+
+    Raises:
+        DeviceError: If it does not have it.
+    """
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise DeviceError(f"device must be one of this machine, got '{name}': {str(error).splitlines()[0]}") from error
     return device
+
+
+def seeded(build: Callable[[], Built], seed: int) -> Built:
+    """Build something whose random numbers follow from a seed; the global generator is left alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return build()

@@ -64,7 +64,7 @@ def doctor(words: Sequence[str]) -> str:
         ConfigError: If there are words: it takes none.
     """
     _no_words("doctor", words)
-    from worldrl.encoders.weights import WEIGHTS
+    from worldrl.encoders.registry import WEIGHTS
 
     rows = [("worldrl", __version__), ("python", f"{platform.python_version()} on {platform.platform()}")]
     rows += [(name, _version(name)) for name in (*PACKAGES, *EXTRAS)]
@@ -74,17 +74,20 @@ def doctor(words: Sequence[str]) -> str:
 
 
 def _list() -> str:
-    from worldrl.encoders.weights import WEIGHTS
+    from worldrl.encoders.registry import WEIGHTS
 
     return table((name, entry.architecture, entry.licence, _place(name)) for name, entry in WEIGHTS.items())
 
 
 def _show(name: str) -> str:
-    from worldrl.encoders.weights import describe
+    from worldrl.encoders.registry import describe
 
     entry = describe(name)
     fields = ("architecture", "pretraining", "licence", "package", "version", "member", "sha256")
-    return table([*((field, str(getattr(entry, field))) for field in fields), ("installed", _place(name))])
+    rows = [(field, str(getattr(entry, field))) for field in fields]
+    return table(
+        [*rows, *((f"sha256 of {file}", sha256) for file, sha256 in entry.beside.items()), ("installed", _place(name))]
+    )
 
 
 def _install(name: str, *, archive: str | None = None) -> str:
@@ -101,7 +104,8 @@ def _verify(name: str) -> str:
 
 def _place(name: str) -> str:
     """Return where the weights of an encoder lie, or how to get them."""
-    from worldrl.encoders.weights import converted_folder, describe, find_packaged
+    from worldrl.encoders.registry import describe
+    from worldrl.encoders.weights import converted_folder, find_packaged
 
     folder = converted_folder(name)
     source = folder if folder.is_dir() else find_packaged(describe(name))
