@@ -206,7 +206,8 @@ def test_the_encoders_can_be_listed_and_shown(capsys: pytest.CaptureFixture[str]
     from worldrl.encoders.registry import WEIGHTS
 
     assert cli.main(["encoders", "list"]) == 0
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(WEIGHTS)
+    listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert listed == [*WEIGHTS, "timm:NAME", "transformers:NAME", "open_clip:NAME/PRETRAINED"]
     name = next(iter(WEIGHTS))
     assert cli.main(["encoders", "show", name]) == 0
     assert WEIGHTS[name].sha256 in capsys.readouterr().out

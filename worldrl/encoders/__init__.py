@@ -1,7 +1,7 @@
 """Frozen encoders of frames and of texts, their weights, and a cache of features."""
 
 from worldrl.encoders.cache import FeatureCache
-from worldrl.encoders.frozen import ENCODERS, Encoder, load_encoder, patch_of
+from worldrl.encoders.frozen import ENCODERS, Encoder, check_encoder, load_encoder, patch_of
 from worldrl.encoders.text import TEXT_ENCODERS, FrozenTextEncoder, load_text_encoder
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "Encoder",
     "FeatureCache",
     "FrozenTextEncoder",
+    "check_encoder",
     "load_encoder",
     "load_text_encoder",
     "patch_of",

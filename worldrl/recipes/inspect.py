@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 from worldrl import __version__
@@ -14,7 +15,7 @@ from worldrl.errors import ConfigError
 from worldrl.recipes.table import table
 
 PACKAGES = ("torch", "numpy", "gymnasium", "mujoco", "stable-baselines3", "diffusers", "safetensors", "hydra-core")
-EXTRAS = ("metaworld", "minari", "tensorboard", "torchvision")
+EXTRAS = ("metaworld", "minari", "tensorboard", "torchvision", "timm", "transformers", "open_clip_torch")
 PROBE_SECONDS = 120
 PROBE = "from worldrl.envs.rendering import shared_renderer; print(shared_renderer().backend)"
 
@@ -74,9 +75,11 @@ def doctor(words: Sequence[str]) -> str:
 
 
 def _list() -> str:
+    from worldrl.encoders.foreign import FORMS
     from worldrl.encoders.registry import WEIGHTS
 
-    return table((name, entry.architecture, entry.licence, _place(name)) for name, entry in WEIGHTS.items())
+    rows = [(name, entry.architecture, entry.licence, _place(name)) for name, entry in WEIGHTS.items()]
+    return table([*rows, *((form, "any of theirs", "its own", _library(form)) for form in FORMS)])
 
 
 def _show(name: str) -> str:
@@ -110,6 +113,12 @@ def _place(name: str) -> str:
     folder = converted_folder(name)
     source = folder if folder.is_dir() else find_packaged(describe(name))
     return str(source) if source else f"not installed: worldrl encoders install {name}"
+
+
+def _library(form: str) -> str:
+    """Return whether the library of a form of names is installed, or how to get it."""
+    name = form.partition(":")[0]
+    return "installed" if find_spec(name) else f'not installed: pip install "worldrl[{name}]"'
 
 
 def _version(name: str) -> str:
