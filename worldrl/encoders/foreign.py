@@ -117,7 +117,8 @@ class ForeignBackbone(nn.Module):
 
 def is_foreign(name: str) -> bool:
     """Return whether a name is of another library."""
-    return name.partition(":")[0] in LIBRARIES
+    library, _, inner = name.partition(":")
+    return library in LIBRARIES and inner != ""
 
 
 def plan_of(name: str) -> Plan:

@@ -18,6 +18,7 @@ from worldrl.encoders.efficientnet import EfficientNetLite0
 from worldrl.encoders.foreign import FORMS, ForeignBackbone, Plan, is_foreign, load_foreign, plan_of
 from worldrl.encoders.registry import WEIGHTS, describe
 from worldrl.encoders.tinyvit import TinyViT
+from worldrl.encoders.tokens import FewerTokens, check_tokens
 from worldrl.encoders.vit import DinoV2
 from worldrl.encoders.weights import converted_folder, load_weights
 from worldrl.encoders.xfeat import XFeat
@@ -157,7 +158,9 @@ def load_encoder(
     seed: int = 0,
     weights: Path | None = None,
     allow_hub: bool = False,
-) -> Encoder:
+    keep: int = 0,
+    merge: int = 0,
+) -> Encoder | FewerTokens:
     """Load a frozen encoder.
 
     Args:
@@ -173,14 +176,16 @@ def load_encoder(
         seed: What those random weights follow from; the global generator is left alone.
         weights: The original weights file or a converted folder, instead of looking for them.
         allow_hub: Whether weights may be downloaded from the Hugging Face hub when there are none here.
+        keep: Patches that keep features of their own, those that stand out; the others share theirs. 0 for all.
+        merge: Tokens that patches are merged into, those that are alike. 0 for no merging.
 
     Raises:
-        ConfigError: If there is no such encoder.
+        ConfigError: If there is no such encoder, it does not have the layer, or ``keep`` or ``merge`` cannot be.
         CheckpointError: If its weights are missing, damaged or not the pinned ones.
         DeviceError: If this machine does not have the device.
-        ConfigError: If the encoder does not have the layer.
     """
     check_encoder(name)
+    check_tokens(keep, merge)
     target = on_device(device)
     if is_foreign(name) and weights is not None:
         raise ConfigError(f"weights must be None for {name}, got '{weights}': its library finds them.")
@@ -190,7 +195,7 @@ def load_encoder(
         load_state(backbone, tensors, path=weights or converted_folder(name))
     encoder = Encoder(backbone, name=name, layer=layer).to(target)
     encoder.source |= {"random_init": random_init, "seed": seed}
-    return encoder
+    return FewerTokens(encoder, keep=keep, merge=merge) if keep or merge else encoder
 
 
 def patch_of(name: str, layer: int | None = None) -> int:

@@ -24,7 +24,7 @@ class EnvOptions:
 
 @dataclass
 class EncoderOptions:
-    """Which frozen encoder."""
+    """Which frozen encoder: the arguments of ``worldrl.encoders.load_encoder``."""
 
     name: str = option(
         "dinov2_vits14",
@@ -33,6 +33,10 @@ class EncoderOptions:
     layer: int | None = option(None, "layer to read out, from one; null for the encoder's own default")
     random_init: bool = option(False, "leave the weights at random: the control for what pretraining brings")
     seed: int = option(0, "of the random weights")
+    keep: int = option(
+        0, "patches with features of their own, those that stand out; the others share theirs; 0 for all"
+    )
+    merge: int = option(0, "tokens that patches are merged into, those that are alike; 0 for no merging")
 
 
 @dataclass
@@ -73,6 +77,7 @@ def check_observation(encoder: EncoderOptions, objects: ObjectOptions, pixels: i
         ConfigError: If an encoder, a layer or masks do not exist or do not go together, or frames do not fit.
     """
     from worldrl.encoders import check_encoder, patch_of
+    from worldrl.encoders.tokens import check_tokens
     from worldrl.frame_observation import FramePipeline
     from worldrl.observation import MASKS
 
@@ -83,6 +88,7 @@ def check_observation(encoder: EncoderOptions, objects: ObjectOptions, pixels: i
         return
     if encoder.name != "none":
         check_encoder(encoder.name, option="encoder.name", others=["none"])
+    check_tokens(encoder.keep, encoder.merge)
     if objects.masks not in MASKS:
         raise ConfigError(f"objects.masks must be one of {', '.join(MASKS)}, got '{objects.masks}'.")
     if objects.masks == "none" and encoder.name == "none":
