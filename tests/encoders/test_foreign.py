@@ -107,7 +107,9 @@ def test_no_weights_are_asked_for_but_those_of_an_encoder_that_is_loaded(timm: A
     assert timm.asked == 1
 
 
-def test_a_size_that_it_does_not_read_is_refused_and_its_own_faults_are_not_hidden(timm: Any, frames: Frames) -> None:
+def test_a_size_that_it_does_not_read_is_refused_and_its_own_faults_are_not_hidden(
+    timm: Any, frames: Frames, monkeypatch: pytest.MonkeyPatch
+) -> None:
     encoder = load_encoder("timm:pyramid")
 
     def fail(*_: Any) -> Features:
@@ -118,6 +120,9 @@ def test_a_size_that_it_does_not_read_is_refused_and_its_own_faults_are_not_hidd
         encoder(frames[:, :, :8])
     with pytest.raises(RuntimeError, match="and more"):
         encoder(frames)
+    monkeypatch.setattr(torch, "OutOfMemoryError", RuntimeError)  # a full device is no matter of size
+    with pytest.raises(RuntimeError, match="and more"):
+        encoder(frames[:, :, :8])
 
 
 def test_options_accept_it_and_check_its_patches(timm: ModuleType) -> None:
@@ -139,6 +144,14 @@ def test_weights_that_cannot_be_had_are_told_in_one_sentence(timm: Any, monkeypa
     monkeypatch.setattr(timm, "create_model", offline)
     with pytest.raises(CheckpointError, match=r"^timm cannot load 'pyramid': no route to host\.$"):
         load_encoder("timm:pyramid")
+
+
+@pytest.mark.parametrize("name", ["timm", "timm:", "tim:pyramid"])
+def test_a_name_is_a_library_and_a_network(timm: ModuleType, name: str) -> None:
+    with pytest.raises(
+        ConfigError, match=rf"encoder must be one of .*, got '{name}' \(or timm:NAME, transformers:NAME"
+    ):
+        patch_of(name)
 
 
 def test_it_takes_no_file_of_weights(timm: ModuleType) -> None:

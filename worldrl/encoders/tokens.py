@@ -145,16 +145,18 @@ def merge_alike(patches: Float[Tensor, "b p d"], count: int) -> TokenSet:
 
 
 def _partners(tokens: Float[Tensor, "b n d"], pairs: int) -> Int[Tensor, "b n"]:
-    """Return which token each becomes when the closest ``pairs`` of one even and one odd token merge."""
+    """Return which token each becomes when the closest ``pairs`` of one even and one odd token merge.
+
+    Tokens stay in the order of their patches, so that neighbours can go on to meet.
+    """
     even, odd = tokens[:, ::2], tokens[:, 1::2]
     closeness, target = (normalize(even, dim=2) @ normalize(odd, dim=2).mT).max(dim=2)
     order = closeness.argsort(dim=1, descending=True, stable=True)
-    alone = order[:, pairs:].sort(dim=1).values
-    ranks = repeat(torch.arange(alone.shape[1], device=tokens.device), "n -> b n", b=len(tokens))
-    becomes = torch.empty(tokens.shape[:2], dtype=torch.long, device=tokens.device)
-    becomes[:, 1::2] = alone.shape[1] + torch.arange(odd.shape[1], device=tokens.device)
-    becomes[:, ::2] = (alone.shape[1] + target).scatter(1, alone, ranks)
-    return becomes
+    stays = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+    stays.scatter_(1, 2 * order[:, :pairs], False)
+    partner = repeat(torch.arange(tokens.shape[1], device=tokens.device), "n -> b n", b=len(tokens)).clone()
+    partner[:, ::2] = torch.where(stays[:, ::2], partner[:, ::2], 2 * target + 1)
+    return (stays.cumsum(dim=1) - 1).gather(1, partner)
 
 
 def _alone(patches: Float[Tensor, "b p d"]) -> TokenSet:
