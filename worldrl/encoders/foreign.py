@@ -184,8 +184,7 @@ def _sides(size: Any) -> tuple[int, int]:
 def _features(grid: Tensor, prefix: Tensor | None) -> Features:
     """Return features of a map ``(b, d, h, w)`` and the tokens before it ``(b, m, d)``, of which the first is CLS."""
     patches = rearrange(grid, "b d h w -> b (h w) d")
-    has_cls = prefix is not None and prefix.shape[1] > 0
-    cls = prefix[:, 0] if prefix is not None and has_cls else patches.mean(dim=1)
+    cls = patches.mean(dim=1) if prefix is None or prefix.shape[1] == 0 else prefix[:, 0]
     return Features(cls, patches, (grid.shape[2], grid.shape[3]))
 
 
@@ -266,11 +265,9 @@ def _plan_open_clip(open_clip: Any, name: str) -> Plan:
     if not isinstance(vision.get("layers"), int) or "patch_size" not in vision:
         raise ValueError("its pictures are not seen by a transformer of its own; timm has such networks")
     known = (open_clip.get_pretrained_cfg(model, tag) if tag else None) or {}
-    mean, std = _in_255(
-        known.get("mean") or open_clip.OPENAI_DATASET_MEAN, known.get("std") or open_clip.OPENAI_DATASET_STD
-    )
+    mean, std = known.get("mean") or open_clip.OPENAI_DATASET_MEAN, known.get("std") or open_clip.OPENAI_DATASET_STD
     depth, size = vision["layers"], _sides(vision["image_size"])
-    return Plan((vision["width"],) * depth, (vision["patch_size"],) * depth, mean, std, size)
+    return Plan((vision["width"],) * depth, (vision["patch_size"],) * depth, *_in_255(mean, std), size)
 
 
 def _build_open_clip(open_clip: Any, name: str, pretrained: bool) -> nn.Module:
