@@ -203,10 +203,11 @@ def test_unknown_words_after_a_tool_are_refused(capsys: pytest.CaptureFixture[st
 
 
 def test_the_encoders_can_be_listed_and_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    from worldrl.encoders.weights import WEIGHTS
+    from worldrl.encoders.registry import WEIGHTS
 
     assert cli.main(["encoders", "list"]) == 0
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(WEIGHTS)
+    listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert listed == [*WEIGHTS, "timm:NAME", "transformers:NAME", "open_clip:NAME/PRETRAINED"]
     name = next(iter(WEIGHTS))
     assert cli.main(["encoders", "show", name]) == 0
     assert WEIGHTS[name].sha256 in capsys.readouterr().out

@@ -130,8 +130,9 @@ def test_a_config_that_lacks_something_is_refused(key: str, tmp_path: Path) -> N
 
 
 @pytest.mark.weights
+@pytest.mark.parametrize("settings", [{"layer": 3}, {"layer": 3, "merge": 2}])
 def test_a_real_encoder_is_loaded_again_by_what_it_was_saved_with(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, int]
 ) -> None:
     from worldrl.encoders import load_encoder
 
@@ -142,7 +143,7 @@ def test_a_real_encoder_is_loaded_again_by_what_it_was_saved_with(
         frames[i, 14:, 14 * (i % 2) : 14 * (i % 2) + 14] = rng.integers(0, 256, 3)
         labels[i, 14:, 14 * (i % 2) : 14 * (i % 2) + 14] = 1
     recorded = {"frames": frames, "proprio": rng.normal(size=(6, 2)).astype(np.float32), "labels": labels}
-    pipeline = fit(recorded, encoder=load_encoder("dinov2_vits14", layer=3), objects=("one",))
+    pipeline = fit(recorded, encoder=load_encoder("dinov2_vits14", **settings), objects=("one",))
     pipeline.save_pretrained(tmp_path / "observation")
     again = ObservationPipeline.from_pretrained(tmp_path / "observation")
     assert again.hash == pipeline.hash and again.encoder is not pipeline.encoder

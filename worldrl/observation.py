@@ -226,9 +226,8 @@ class ObservationPipeline:
             if spec is not None and encoder is None:
                 from worldrl.encoders import load_encoder
 
-                encoder = load_encoder(
-                    **{key: spec[key] for key in spec.keys() & {"name", "layer", "random_init", "seed"}}
-                )
+                known = {"name", "layer", "random_init", "seed", "keep", "merge"}
+                encoder = load_encoder(**{key: spec[key] for key in spec.keys() & known})
             pipeline = cls(
                 masks=config["masks"],
                 objects=tuple(config["objects"]),

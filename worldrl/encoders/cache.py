@@ -20,8 +20,9 @@ class FeatureCache:
     """A frozen encoder that remembers: the same protocol, each distinct frame encoded once.
 
     Features are kept as float16 and returned as float32, on a first and on a later call alike. On disk, each encoder
-    and frame size has a folder of its own, named after the encoder's fingerprint; several processes may read it while
-    one writes.
+    and frame size has a folder of its own, named after the encoder's fingerprint, so that other weights, another
+    preprocessing or another layer never meet; several processes may read it while one writes. What was damaged on the
+    disk is computed again.
 
     Args:
         folder: Where features are kept, or None to keep them in memory only.
@@ -58,8 +59,10 @@ class FeatureCache:
         check_frames(frames)
         table = self._table(frames.shape[1], frames.shape[2])
         keys = [_key(frame) for frame in frames]
+        table.check(keys)
         if any(key not in table for key in keys):
             table.lock()
+            table.check(keys)  # others may have written them by now
         first = {key: i for i, key in reversed(list(enumerate(keys))) if key not in table}
         missing = sorted(first.values())
         for start in range(0, len(missing), CHUNK):

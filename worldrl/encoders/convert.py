@@ -22,6 +22,17 @@ RENAMED = (
     ("layernorm.", "norm."),
 )
 TINYVIT_RENAMED = (("patch_embed.seq.seq.0", "stem.0"), ("patch_embed.seq.seq.2", "stem.1"), ("neck.neck", "neck"))
+MINILM_RENAMED = (
+    ("embeddings.word_embeddings.", "words."),
+    ("embeddings.LayerNorm.", "norm."),
+    ("encoder.layer.", "blocks."),
+    ("attention.self.", ""),
+    ("attention.output.dense.", "out."),
+    ("attention.output.LayerNorm.", "norm1."),
+    ("intermediate.dense.", "fc1."),
+    ("output.dense.", "fc2."),
+    ("output.LayerNorm.", "norm2."),
+)
 XFEAT_RENAMED = (("skip1.1.", "skip."), (".layer.0.", ".conv."), (".layer.1.", ".norm."))
 
 
@@ -55,11 +66,7 @@ def read_dinov2_safetensors(path: Path) -> dict[str, Tensor]:
 
 def rename_dinov2(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Turn the names of transformers' ``Dinov2Model`` into those of ``DinoV2`` and join query, key and value."""
-    renamed = {_renamed(name, RENAMED): value for name, value in tensors.items()}
-    for name in [name for name in renamed if ".query." in name]:
-        parts = [renamed.pop(name.replace(".query.", f".{part}.")) for part in ("query", "key", "value")]
-        renamed[name.replace(".query.", ".qkv.")] = torch.cat(parts)
-    return renamed
+    return _joined({_renamed(name, RENAMED): value for name, value in tensors.items()})
 
 
 def read_tinyvit_onnx(path: Path) -> dict[str, Tensor]:
@@ -135,6 +142,22 @@ def read_xfeat_pt(path: Path) -> dict[str, Tensor]:
     return {_renamed(name, XFEAT_RENAMED): x for name, x in state.items() if not name.startswith("fine_matcher.")}
 
 
+def read_minilm_safetensors(path: Path) -> dict[str, Tensor]:
+    """Read all-MiniLM-L6-v2 and, as the bytes of ``vocab.txt`` beside it, its vocabulary.
+
+    Its pooler is left out: sentence vectors are a mean. Its first segment is added to the positions.
+    """
+    from safetensors.torch import load_file
+
+    state = load_file(path)
+    named = {_renamed(name, MINILM_RENAMED): x for name, x in state.items() if name.startswith(("encoder", "embed"))}
+    segments = named.pop("embeddings.token_type_embeddings.weight")
+    named["positions"] = named.pop("embeddings.position_embeddings.weight") + segments[0]
+    named.pop("embeddings.position_ids")
+    words = torch.frombuffer(bytearray(path.with_name("vocab.txt").read_bytes()), dtype=torch.uint8)
+    return _joined(named) | {"vocabulary": words}
+
+
 def read_stlpips_pth(path: Path) -> dict[str, Tensor]:
     """Read ST-LPIPS from a PyTorch state dict: five convolutions and the weights of their maps.
 
@@ -153,6 +176,14 @@ def _renamed(name: str, pairs: Iterable[tuple[str, str]]) -> str:
     for old, new in pairs:
         name = name.replace(old, new)
     return name
+
+
+def _joined(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Join query, key and value of every attention."""
+    for name in [name for name in tensors if ".query." in name]:
+        parts = [tensors.pop(name.replace(".query.", f".{part}.")) for part in ("query", "key", "value")]
+        tensors[name.replace(".query.", ".qkv.")] = torch.cat(parts)
+    return tensors
 
 
 def _graph(path: Path) -> tuple[list[Any], dict[str, Tensor], dict[str, Tensor]]:
@@ -176,5 +207,6 @@ READERS: Mapping[str, Callable[[Path], dict[str, Tensor]]] = {
     "tinyvit": read_tinyvit_onnx,
     "sam_decoder": read_sam_onnx,
     "xfeat": read_xfeat_pt,
+    "minilm": read_minilm_safetensors,
     "stlpips": read_stlpips_pth,
 }

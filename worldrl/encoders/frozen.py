@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,16 +15,21 @@ from torch import Tensor, nn
 
 from worldrl.checkpoint import hash_tensors, load_state
 from worldrl.encoders.efficientnet import EfficientNetLite0
+from worldrl.encoders.foreign import FORMS, ForeignBackbone, Plan, is_foreign, load_foreign, plan_of
+from worldrl.encoders.registry import WEIGHTS, describe
 from worldrl.encoders.tinyvit import TinyViT
+from worldrl.encoders.tokens import FewerTokens, check_tokens
 from worldrl.encoders.vit import DinoV2
-from worldrl.encoders.weights import WEIGHTS, Weights, converted_folder, describe, load_weights
+from worldrl.encoders.weights import converted_folder, load_weights
 from worldrl.encoders.xfeat import XFeat
 from worldrl.errors import ConfigError, DataError, DeviceError
 from worldrl.types import Features
 
 MICRO_BATCH = 32
-Backbone = DinoV2 | EfficientNetLite0 | TinyViT | XFeat
-BACKBONES: Mapping[str, type[Backbone]] = {
+Built = TypeVar("Built")
+OwnBackbone = DinoV2 | EfficientNetLite0 | TinyViT | XFeat
+Backbone = OwnBackbone | ForeignBackbone
+BACKBONES: Mapping[str, type[OwnBackbone]] = {
     "dinov2_vits14": DinoV2,
     "efficientnet_lite0": EfficientNetLite0,
     "tinyvit": TinyViT,
@@ -61,7 +66,7 @@ class Encoder(nn.Module):
     scale: Tensor
 
     def __init__(self, backbone: Backbone, *, name: str, layer: int | None = None) -> None:
-        layer = _layer(type(backbone), name, layer)
+        layer = _layer(backbone, name, layer)
         super().__init__()
         self.backbone = backbone
         self.name, self.layer = name, layer
@@ -153,38 +158,44 @@ def load_encoder(
     seed: int = 0,
     weights: Path | None = None,
     allow_hub: bool = False,
-) -> Encoder:
+    keep: int = 0,
+    merge: int = 0,
+) -> Encoder | FewerTokens:
     """Load a frozen encoder.
 
     Args:
         name: ``dinov2_vits14`` (layers are its 12 blocks, 9 by default; patches of 14 pixels),
             ``efficientnet_lite0`` (layers are its maps of stride ``2 ** layer``, 4 by default), ``mobilesam`` (layers
             are its four stages and the map that its decoder reads, which is the default; cells of 16 pixels) or
-            ``xfeat`` (one layer; cells of 8 pixels).
+            ``xfeat`` (one layer; cells of 8 pixels). Or a network of another library, which is asked to download it
+            if need be: ``timm:NAME``, ``transformers:NAME`` (a vision transformer) or ``open_clip:NAME/PRETRAINED``
+            (layers are blocks or stages, the last by default).
         layer: The layer to read out, from one.
         device: Where to compute.
         random_init: Whether to leave the weights at random: the control for what pretraining brings.
         seed: What those random weights follow from; the global generator is left alone.
         weights: The original weights file or a converted folder, instead of looking for them.
         allow_hub: Whether weights may be downloaded from the Hugging Face hub when there are none here.
+        keep: Patches that keep features of their own, those that stand out; the others share theirs. 0 for all.
+        merge: Tokens that patches are merged into, those that are alike. 0 for no merging.
 
     Raises:
-        ConfigError: If there is no such encoder.
+        ConfigError: If there is no such encoder, it does not have the layer, or ``keep`` or ``merge`` cannot be.
         CheckpointError: If its weights are missing, damaged or not the pinned ones.
         DeviceError: If this machine does not have the device.
-        ConfigError: If the encoder does not have the layer.
     """
-    entry = _entry(name)
-    target = _device(device)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        backbone = BACKBONES[entry.architecture]()
-    if not random_init:
+    check_encoder(name)
+    check_tokens(keep, merge)
+    target = on_device(device)
+    if is_foreign(name) and weights is not None:
+        raise ConfigError(f"weights must be None for {name}, got '{weights}': its library finds them.")
+    backbone = seeded(lambda: _build(name, pretrained=not random_init), seed)
+    if not random_init and not is_foreign(name):
         tensors = load_weights(name, weights=weights, allow_hub=allow_hub)
         load_state(backbone, tensors, path=weights or converted_folder(name))
     encoder = Encoder(backbone, name=name, layer=layer).to(target)
     encoder.source |= {"random_init": random_init, "seed": seed}
-    return encoder
+    return FewerTokens(encoder, keep=keep, merge=merge) if keep or merge else encoder
 
 
 def patch_of(name: str, layer: int | None = None) -> int:
@@ -193,27 +204,57 @@ def patch_of(name: str, layer: int | None = None) -> int:
     Raises:
         ConfigError: If there is no such encoder, or it does not have the layer.
     """
-    backbone = BACKBONES[_entry(name).architecture]
+    check_encoder(name)
+    backbone = plan_of(name) if is_foreign(name) else BACKBONES[describe(name).architecture]
     return backbone.stride(_layer(backbone, name, layer))
 
 
-def _entry(name: str) -> Weights:
-    if name not in ENCODERS:
-        raise ConfigError(f"encoder must be one of {', '.join(ENCODERS)}, got '{name}'.")
-    return describe(name)
+def check_encoder(name: str, *, option: str = "encoder", others: Sequence[str] = ()) -> None:
+    """Refuse a name that is neither in the registry nor of another library.
+
+    Args:
+        name: The name.
+        option: What the sentence calls it.
+        others: What else would do, for the sentence.
+
+    Raises:
+        ConfigError: If there is no such encoder.
+    """
+    if name not in ENCODERS and not is_foreign(name):
+        known = ", ".join([*others, *ENCODERS])
+        raise ConfigError(f"{option} must be one of {known}, got '{name}' (or {', '.join(FORMS)}).")
 
 
-def _layer(backbone: type[Backbone], name: str, layer: int | None) -> int:
+def _build(name: str, *, pretrained: bool) -> Backbone:
+    """Build a backbone; the weights of one of ours are not loaded yet."""
+    if is_foreign(name):
+        return load_foreign(name, pretrained=pretrained)
+    return BACKBONES[describe(name).architecture]()
+
+
+def _layer(backbone: Backbone | type[OwnBackbone] | Plan, name: str, layer: int | None) -> int:
     layer = backbone.default_layer if layer is None else layer
     if not 1 <= layer <= backbone.depth:
         raise ConfigError(f"layer must be in [1, {backbone.depth}] for {name}, got {layer}.")
     return layer
 
 
-def _device(name: str) -> torch.device:
+def on_device(name: str) -> torch.device:
+    """Return a device that this machine has.
+
+    Raises:
+        DeviceError: If it does not have it.
+    """
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise DeviceError(f"device must be one of this machine, got '{name}': {str(error).splitlines()[0]}") from error
     return device
+
+
+def seeded(build: Callable[[], Built], seed: int) -> Built:
+    """Build something whose random numbers follow from a seed; the global generator is left alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return build()

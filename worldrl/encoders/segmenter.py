@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from worldrl.checkpoint import hash_tensors, load_state
-from worldrl.encoders.frozen import check_frames, load_encoder
+from worldrl.encoders.frozen import Encoder, check_frames, load_encoder
 from worldrl.encoders.sam import BOTTOM_RIGHT, OUTSIDE, Masks, SamDecoder
 from worldrl.encoders.weights import converted_folder, load_weights
 from worldrl.errors import ConfigError, DataError
@@ -57,7 +57,9 @@ class Segmenter(nn.Module):
         super().__init__()
         first, second = (None, None) if weights is None else weights
         self.side = side
-        self.encoder = load_encoder("mobilesam", device=device, random_init=random_init, seed=seed, weights=first)
+        encoder = load_encoder("mobilesam", device=device, random_init=random_init, seed=seed, weights=first)
+        assert isinstance(encoder, Encoder)
+        self.encoder = encoder
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             self.decoder = SamDecoder()

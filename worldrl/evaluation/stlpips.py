@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from worldrl.checkpoint import load_state
-from worldrl.encoders.weights import converted_folder, describe, find_packaged, load_weights
+from worldrl.encoders.registry import describe
+from worldrl.encoders.weights import converted_folder, find_packaged, load_weights
 from worldrl.evaluation.pictures import check_pictures
 from worldrl.types import Array
 

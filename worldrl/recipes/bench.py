@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
@@ -36,11 +36,13 @@ class Config:
     def check(self) -> None:
         """Refuse options out of range."""
         from worldrl.encoders import patch_of
+        from worldrl.encoders.tokens import check_tokens
 
         check_positive(batch=self.batch, seconds=self.seconds, tokens=self.tokens, features=self.features)
         check_world_model(self.world_model)
         if self.encoder.name != "none":
             patch_of(self.encoder.name, self.encoder.layer)
+            check_tokens(self.encoder.keep, self.encoder.merge)
 
 
 def run(config: Config) -> str:
@@ -115,8 +117,8 @@ def _encoder(config: Config) -> tuple[str, str, str]:
     from worldrl.encoders import load_encoder
 
     options = config.encoder
-    encoder = load_encoder(options.name, layer=options.layer, random_init=options.random_init, seed=options.seed)
+    encoder = load_encoder(**asdict(options))
     size = 7 * encoder.patch
     frames = np.random.default_rng(0).integers(0, 256, (32, size, size, 3), dtype=np.uint8)
     spent = 1000 / (32 * rate(lambda: encoder(frames), config.seconds))
-    return f"{options.name} at {size} px", f"{spent:.1f} ms a frame", f"batch 32, layer {encoder.layer}"
+    return f"{options.name} at {size} px", f"{spent:.1f} ms a frame", f"batch 32, layer {encoder.source['layer']}"

@@ -38,14 +38,14 @@ class Config:
 
     def check(self) -> None:
         """Refuse options out of range."""
-        from worldrl.encoders import ENCODERS
+        from worldrl.encoders import check_encoder
 
         if not 0 < self.held_out < 1:
             raise ConfigError(f"held_out must be in (0, 1), got {self.held_out}.")
         if self.pictures < 0 or self.slack < 0:
             raise ConfigError(f"pictures and slack must be 0 or more, got {self.pictures} and {self.slack}.")
-        if self.frechet and self.frechet not in ENCODERS:
-            raise ConfigError(f"frechet must be one of {', '.join(ENCODERS)}, or empty, got '{self.frechet}'.")
+        if self.frechet:
+            check_encoder(self.frechet, option="frechet")
 
 
 def run(config: Config) -> str:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 from worldrl import __version__
@@ -14,7 +15,7 @@ from worldrl.errors import ConfigError
 from worldrl.recipes.table import table
 
 PACKAGES = ("torch", "numpy", "gymnasium", "mujoco", "stable-baselines3", "diffusers", "safetensors", "hydra-core")
-EXTRAS = ("metaworld", "minari", "tensorboard", "torchvision")
+EXTRAS = ("metaworld", "minari", "tensorboard", "torchvision", "timm", "transformers", "open_clip_torch")
 PROBE_SECONDS = 120
 PROBE = "from worldrl.envs.rendering import shared_renderer; print(shared_renderer().backend)"
 
@@ -64,7 +65,7 @@ def doctor(words: Sequence[str]) -> str:
         ConfigError: If there are words: it takes none.
     """
     _no_words("doctor", words)
-    from worldrl.encoders.weights import WEIGHTS
+    from worldrl.encoders.registry import WEIGHTS
 
     rows = [("worldrl", __version__), ("python", f"{platform.python_version()} on {platform.platform()}")]
     rows += [(name, _version(name)) for name in (*PACKAGES, *EXTRAS)]
@@ -74,17 +75,22 @@ def doctor(words: Sequence[str]) -> str:
 
 
 def _list() -> str:
-    from worldrl.encoders.weights import WEIGHTS
+    from worldrl.encoders.foreign import FORMS
+    from worldrl.encoders.registry import WEIGHTS
 
-    return table((name, entry.architecture, entry.licence, _place(name)) for name, entry in WEIGHTS.items())
+    rows = [(name, entry.architecture, entry.licence, _place(name)) for name, entry in WEIGHTS.items()]
+    return table([*rows, *((form, "any of theirs", "its own", _library(form)) for form in FORMS)])
 
 
 def _show(name: str) -> str:
-    from worldrl.encoders.weights import describe
+    from worldrl.encoders.registry import describe
 
     entry = describe(name)
     fields = ("architecture", "pretraining", "licence", "package", "version", "member", "sha256")
-    return table([*((field, str(getattr(entry, field))) for field in fields), ("installed", _place(name))])
+    rows = [(field, str(getattr(entry, field))) for field in fields]
+    return table(
+        [*rows, *((f"sha256 of {file}", sha256) for file, sha256 in entry.beside.items()), ("installed", _place(name))]
+    )
 
 
 def _install(name: str, *, archive: str | None = None) -> str:
@@ -101,11 +107,18 @@ def _verify(name: str) -> str:
 
 def _place(name: str) -> str:
     """Return where the weights of an encoder lie, or how to get them."""
-    from worldrl.encoders.weights import converted_folder, describe, find_packaged
+    from worldrl.encoders.registry import describe
+    from worldrl.encoders.weights import converted_folder, find_packaged
 
     folder = converted_folder(name)
     source = folder if folder.is_dir() else find_packaged(describe(name))
     return str(source) if source else f"not installed: worldrl encoders install {name}"
+
+
+def _library(form: str) -> str:
+    """Return whether the library of a form of names is installed, or how to get it."""
+    name = form.partition(":")[0]
+    return "installed" if find_spec(name) else f'not installed: pip install "worldrl[{name}]"'
 
 
 def _version(name: str) -> str:

@@ -24,12 +24,19 @@ class EnvOptions:
 
 @dataclass
 class EncoderOptions:
-    """Which frozen encoder."""
+    """Which frozen encoder: the arguments of ``worldrl.encoders.load_encoder``."""
 
-    name: str = option("dinov2_vits14", "name in the registry, or none for the geometry of masks alone")
+    name: str = option(
+        "dinov2_vits14",
+        "name in the registry, timm:NAME, transformers:NAME, open_clip:NAME/TAG, or none for masks alone",
+    )
     layer: int | None = option(None, "layer to read out, from one; null for the encoder's own default")
     random_init: bool = option(False, "leave the weights at random: the control for what pretraining brings")
     seed: int = option(0, "of the random weights")
+    keep: int = option(
+        0, "patches with features of their own, those that stand out; the others share theirs; 0 for all"
+    )
+    merge: int = option(0, "tokens that patches are merged into, those that are alike; 0 for no merging")
 
 
 @dataclass
@@ -75,7 +82,8 @@ def check_observation(encoder: EncoderOptions, objects: ObjectOptions, pixels: i
     Raises:
         ConfigError: If an encoder, a layer or masks do not exist or do not go together, or frames do not fit.
     """
-    from worldrl.encoders import ENCODERS, patch_of
+    from worldrl.encoders import check_encoder, patch_of
+    from worldrl.encoders.tokens import check_tokens
     from worldrl.frame_observation import FramePipeline
     from worldrl.observation import MASKS
 
@@ -84,8 +92,9 @@ def check_observation(encoder: EncoderOptions, objects: ObjectOptions, pixels: i
         if size is not None and pixels > size:
             raise ConfigError(f"pixels must be at most the {size} of the recorded frames, got {pixels}.")
         return
-    if encoder.name not in ("none", *ENCODERS):
-        raise ConfigError(f"encoder.name must be one of none, {', '.join(ENCODERS)}, got '{encoder.name}'.")
+    if encoder.name != "none":
+        check_encoder(encoder.name, option="encoder.name", others=["none"])
+    check_tokens(encoder.keep, encoder.merge)
     if objects.masks not in MASKS:
         raise ConfigError(f"objects.masks must be one of {', '.join(MASKS)}, got '{objects.masks}'.")
     if objects.masks == "none" and encoder.name == "none":

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def encoder_for(options: EncoderOptions, cache: Path | None) -> Iterator[Any]:
         return
     from worldrl.encoders import FeatureCache, load_encoder
 
-    encoder = load_encoder(options.name, layer=options.layer, random_init=options.random_init, seed=options.seed)
+    encoder = load_encoder(**asdict(options))
     with FeatureCache(cache, encoder) as cached:
         yield cached
 
