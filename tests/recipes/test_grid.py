@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from worldrl.recipes import records
 from worldrl.recipes.jobs import Job, left
 from worldrl.recipes.runner import Limits, failure, run_jobs
-from worldrl.recipes.world4rl import gains, records, report, signs
+from worldrl.recipes.world4rl import gains, report, signs
 from worldrl.recipes.world4rl.grid import (
     ABLATIONS,
     OURS,
@@ -257,10 +258,10 @@ def test_a_recorded_cell_is_not_run_again_but_what_another_builds_on_is(tmp_path
     for job in ended:
         job.folder.mkdir(parents=True)
         (job.folder / "done.json").write_text(json.dumps({"options": job.options, "seconds": 5.0}))
-    records.keep(root, results, [job.folder.name for job in jobs])
+    records.keep(root, results / "world4rl", [job.folder.name for job in jobs])
     assert [job.folder.name for job in ended if job.is_whole()] == [job.folder.name for job in ended]
     shutil.rmtree(root)
-    records.restore(root, results)
+    records.restore(root, results / "world4rl")
     assert all(job.is_done() and not job.is_whole() for job in ended)
     ahead = [job.folder.name for job in left(jobs)]
     assert ahead[-1] == "soccer-0-world4rl" and "soccer-0-ours" not in ahead and "soccer-0-filtered_bc" not in ahead

@@ -96,9 +96,11 @@ class XFeatPoints:
     def __init__(self, *, side: int = 768) -> None:
         if side < 32 or side % 32:
             raise ConfigError(f"side must be a positive multiple of 32, got {side}.")
-        from worldrl.encoders.frozen import load_encoder
+        from worldrl.encoders.frozen import Encoder, load_encoder
 
-        self.side, self.encoder = side, load_encoder("xfeat")
+        encoder = load_encoder("xfeat")
+        assert isinstance(encoder, Encoder)
+        self.side, self.encoder = side, encoder
 
     @torch.no_grad()
     def __call__(self, frame: npt.NDArray[np.uint8]) -> Points:

@@ -40,11 +40,13 @@ class Config:
 
 def run(config: Config) -> str:
     """Run what is not done yet, then write the report of all that is."""
+    from worldrl.recipes import records
     from worldrl.recipes.jobs import left
     from worldrl.recipes.runner import Limits, run_jobs
 
     grid, jobs, report = (import_module(f"worldrl.recipes.{config.name}.{part}") for part in ("grid", "jobs", "report"))
-    out = Path(config.out or f"runs/{config.name}")
+    out, results = Path(config.out or f"runs/{config.name}"), Path(config.results)
+    records.restore(out, results / config.name)
     wanted = [cell for cell in grid.cells(config.seeds) if not config.studies or cell.study in config.studies]
     if not wanted:
         raise ConfigError(f"studies must be among those of {config.name}, got {', '.join(config.studies)}.")
@@ -58,5 +60,6 @@ def run(config: Config) -> str:
             say(
                 f"{len(failed)} jobs failed; their folders hold log.txt and failed.json, and a new run tries them again"
             )
-    text: str = report.write(out, Path(config.results))
+    records.keep(out, results / config.name, [cell.name for cell in grid.cells(config.seeds)])
+    text: str = report.write(out, results, seeds=config.seeds)
     return text

@@ -99,16 +99,17 @@ class Config:
 
 def run(config: Config) -> str:
     """Run what is not done yet, then write tables, plots and JSON of all that is."""
+    from worldrl.recipes import records
     from worldrl.recipes.jobs import left
     from worldrl.recipes.runner import Limits, run_jobs
-    from worldrl.recipes.world4rl import records, report
+    from worldrl.recipes.world4rl import report
     from worldrl.recipes.world4rl.jobs import plan
 
     _check_metaworld()
     wanted = list(cells(tasks=config.tasks, seeds=config.seeds, tier=config.tier))
     settings = identity(config)
     out, results = Path(config.out), Path(config.results)
-    records.restore(out, results)
+    records.restore(out, results / config.experiment)
     jobs = plan(out, wanted, settings)
     ahead = left(jobs)
     workers = config.workers or len(os.sched_getaffinity(0))
@@ -123,7 +124,7 @@ def run(config: Config) -> str:
     every = list(cells(tasks=config.tasks, seeds=config.seeds, tier=max(METHODS)))
     done = {job.folder.name for job in plan(out, every, settings) if job.is_done()}
     told = [cell for cell in every if cell in wanted or cell.name in done]
-    records.keep(out, results, [cell.name for cell in told])
+    records.keep(out, results / config.experiment, [cell.name for cell in told])
     text = report.write(out, told, results, done=done, made_by=command)
     if failed:
         text += (

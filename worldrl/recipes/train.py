@@ -251,8 +251,8 @@ def _parts(config: Config, env: Any, pipeline: Any, lived: Lived) -> Parts:
 
 def to_frames(frames: Any) -> Any:
     """Return frames ``(b, h, w, 3)`` uint8 as the world model reads them, ``(b, 3, 64, 64)`` uint8."""
+    from worldrl.encoders.thumbnails import shrink
     from worldrl.storm.autoencoders import SIDE
-    from worldrl.world_model.decoder import shrink
 
     return (shrink(frames, SIDE) * 255).round().byte().numpy()
 

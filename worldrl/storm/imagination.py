@@ -64,7 +64,7 @@ class StormImagination:
         if not self.model.visual:
             return obs, None
         k, d = self.model.tokens
-        tokens, frames = obs.split([k * d, 3 * SIDE**2], dim=-1)
+        tokens, frames = obs.split_with_sizes([k * d, 3 * SIDE**2], dim=-1)
         return (
             rearrange(tokens, "b t (k d) -> b t k d", k=k),
             rearrange(frames, "b t (c h w) -> b t c h w", c=3, h=SIDE),

@@ -6,18 +6,15 @@ from pathlib import Path
 
 from worldrl import checkpoint
 
-FOLDER = "world4rl"
-"""Where in the folder of results the records lie."""
 
-
-def restore(root: Path, results: Path) -> None:
+def restore(root: Path, kept: Path) -> None:
     """Give every recorded cell that has no run folder one that tells what it found, without its policy.
 
     Args:
         root: Run folder of the grid.
-        results: Folder of the results.
+        kept: Folder of the records.
     """
-    for file in sorted((results / FOLDER).glob("*.json")):
+    for file in sorted(kept.glob("*.json")):
         folder = root / "cells" / file.stem
         if folder.exists():
             continue
@@ -26,17 +23,17 @@ def restore(root: Path, results: Path) -> None:
         checkpoint.write_json(folder / "done.json", json.loads(file.read_text()) | {"restored": True})
 
 
-def keep(root: Path, results: Path, names: Iterable[str]) -> None:
+def keep(root: Path, kept: Path, names: Iterable[str]) -> None:
     """Record what finished cells found, beside what earlier runs recorded.
 
     Args:
         root: Run folder of the grid.
-        results: Folder of the results; made if it is not there.
+        kept: Folder of the records; made if it is not there.
         names: Of the cells.
     """
-    (results / FOLDER).mkdir(parents=True, exist_ok=True)
+    kept.mkdir(parents=True, exist_ok=True)
     for name in names:
         file = root / "cells" / name / "done.json"
         if file.exists() and not json.loads(file.read_text()).get("restored"):
             text = file.read_text().replace(f"{root}/", "")  # where it was run is nobody's business
-            (results / FOLDER / f"{name}.json").write_text(text)
+            (kept / f"{name}.json").write_text(text)

@@ -1,0 +1,174 @@
+"""Tables and JSON of what objects are worth, of whatever cells there are."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from worldrl.evaluation.intervals import mean_over_seeds, paired_over_seeds
+from worldrl.recipes.objects.grid import ENCODERS, INPUTS, STEPS, Cell, cells
+from worldrl.recipes.table import markdown
+
+Figures = dict[str, Any]
+NAMED = {"both": "objects and frame", "objects": "objects alone", "visual": "frame alone"}
+STUDIES = {
+    "touch": "OC-STORM on Touch (success)",
+    "few_shot": "OC-STORM on Touch, masks from three annotated frames (success)",
+    "diffusion": "diffusion world model on Touch, cloned and refined (success)",
+    "breakout": "OC-STORM on MinAtar Breakout, discrete actions (return)",
+    "encoder": "cloned on Reach from tokens without masks (success)",
+}
+PAIRS = (("both", "visual"), ("objects", "visual"), ("both", "objects"),
+         ("dinov2", "efficientnet"), ("dinov2", "random_dinov2"), ("efficientnet", "random_dinov2"))  # fmt: skip
+
+
+def write(root: Path, results: Path, *, seeds: list[int]) -> str:
+    """Write ``objects.json`` and ``objects.md`` into a folder, and return the table.
+
+    Args:
+        root: Run folder of the grid.
+        results: The folder; ``masks.json`` and ``probe.json`` are read there if they are.
+        seeds: Whose cells were wanted; what is missing is told.
+    """
+    wanted = list(cells(seeds))
+    found = {cell: figures for cell in wanted if (figures := _read(root, cell)) is not None}
+    missing = [cell.name for cell in wanted if cell not in found]
+    results.mkdir(parents=True, exist_ok=True)
+    figures = headline(found) | extractors(results) | {"cells": [_told(*one) for one in found.items()]}
+    (results / "objects.json").write_text(json.dumps(figures | {"missing": missing}, indent=1) + "\n")
+    parts = [_studies(found), _differences(found), _imagined(found)]
+    made = (
+        f"{len(found)} of {len(wanted)} cells are done; those of OC-STORM take {STEPS:,} real steps, those of diffusion "
+        "as many as the cells in `objects.json` say, some of them an expert's. Made by `worldrl experiment objects`, which goes on where it was stopped."
+    )
+    text = "\n\n".join(part for part in [*parts, made, f"Missing: {', '.join(missing)}." if missing else ""] if part)
+    (results / "objects.md").write_text(text + "\n")
+    return text
+
+
+def headline(found: dict[Cell, Figures]) -> Figures:
+    """Return the success of each input on ``touch``, as means and by seed; None where nothing is there."""
+    names = {"both": "objects_and_visual_success", "objects": "objects_success", "visual": "visual_success"}
+    by_seed = {name: _by_seed(found, "touch", what) for what, name in names.items()}
+    means = {name: _mean(values) for name, values in by_seed.items()}
+    return {**means, "masks": "simulator", "per_seed": by_seed}
+
+
+def extractors(results: Path) -> Figures:
+    """Return what was measured of masks and of tokens: few-shot and MobileSAM masks, and the probe's table."""
+    rows = _rows(results / "masks.json")
+    few = [row for row in rows if row["method"] == "few_shot" and row["look"] != "features"]
+    best = [row for row in few if row["look"] == "colour and features"]
+    sam = [row for row in rows if row["method"] == "mobilesam"]
+    rates = [row.get("frames_per_second_cached") or row["frames_per_second"] for row in best]
+    return {
+        "few_shot_miou": _mean([_iou(row) for row in best]),
+        "few_shot_fps": _mean(rates),
+        "sam_miou": _mean([_iou(row) for row in sam]),
+        "probe": [
+            {name: row[name] for name in ("task", "reads", "encoder", "seed", "r2", "error_cm")}
+            for row in _rows(results / "probe.json")
+        ],
+    }
+
+
+def _iou(row: Figures) -> float:
+    return float(row["iou"]["mean"] if isinstance(row["iou"], dict) else row["iou"])
+
+
+def _rows(path: Path) -> list[Figures]:
+    return list(json.loads(path.read_text())["rows"]) if path.exists() else []
+
+
+def _read(root: Path, cell: Cell) -> Figures | None:
+    """Return the figures of a finished cell."""
+    file = root / "cells" / cell.name / "done.json"
+    return dict(json.loads(file.read_text())["figures"]) if file.exists() else None
+
+
+def _told(cell: Cell, figures: Figures) -> Figures:
+    return {"study": cell.study, "what": cell.what, "seed": cell.seed} | {
+        name: value for name, value in figures.items() if name not in ("outcomes", "rets", "cloned_outcomes")
+    }
+
+
+def _values(cell: Cell, figures: Figures) -> list[float]:
+    """Return what each episode of the evaluation brought: success, or the return of a game."""
+    return [float(value) for value in figures["rets" if cell.study == "breakout" else "outcomes"]]
+
+
+def _by_seed(found: dict[Cell, Figures], study: str, what: str) -> list[float]:
+    return [
+        float(np.mean(_values(cell, figures)))
+        for cell, figures in found.items()
+        if (cell.study, cell.what) == (study, what)
+    ]
+
+
+def _mean(values: list[float]) -> float | None:
+    return float(np.mean(values)) if values else None
+
+
+def _studies(found: dict[Cell, Figures]) -> str:
+    rows = []
+    for study, told in STUDIES.items():
+        for what in (*INPUTS, *ENCODERS):
+            of = {cell: figures for cell, figures in found.items() if (cell.study, cell.what) == (study, what)}
+            if of:
+                values = _by_seed(found, study, what)
+                masks = next(iter(of.values()))["masks"]
+                rows.append(
+                    (told, NAMED.get(what, what), f"masks: {masks}", _seeds(values, study), _interval(values, study))
+                )
+    return markdown(("study", "sees", "masks", "by seed", "mean, 95 % over seeds"), rows) if rows else ""
+
+
+def _differences(found: dict[Cell, Figures]) -> str:
+    """Return what each kind of input is worth beside another, paired over seeds and episodes."""
+    rows = []
+    for study, told in STUDIES.items():
+        for one, other in PAIRS:
+            seeds = [s for s in range(100) if {Cell(study, one, s), Cell(study, other, s)} <= found.keys()]
+            if not seeds:
+                continue
+            pair = [[_values(Cell(study, x, s), found[Cell(study, x, s)]) for s in seeds] for x in (one, other)]
+            gain = paired_over_seeds(*pair)
+            low, high = gain.interval.low, gain.interval.high
+            verdict = "no difference" if low <= 0.0 <= high else ("more" if low > 0 else "less")
+            names = f"{NAMED.get(one, one)} against {NAMED.get(other, other)}"
+            shown = [_shown(x, study) for x in (gain.mean, low, high)]
+            rows.append((told, names, len(seeds), f"{shown[0]} [{shown[1]}, {shown[2]}]", verdict))
+    header = ("study", "what", "seeds", "difference, 95 % over seeds and episodes", "verdict")
+    return markdown(header, rows) if rows else ""
+
+
+def _imagined(found: dict[Cell, Figures]) -> str:
+    """Return what was imagined beside what was real, of every cell that has both."""
+    rows = [
+        (cell.study, NAMED[cell.what], cell.seed, f"{figures['ret']:.2f}", f"{figures['imagined_ret']:.2f}",
+         f"{100 * figures['success']:.0f}", f"{100 * figures['imagined_end']:.0f}", f"{figures['imagined_steps']:,}")
+        for cell, figures in found.items() if "imagined_ret" in figures
+    ] + [
+        (cell.study, NAMED[cell.what], cell.seed, "-", "-", f"{100 * figures['success']:.0f}",
+         f"{100 * figures['imagined']:.0f}", f"{figures['imagined_steps']:,}")
+        for cell, figures in found.items() if "imagined" in figures
+    ]  # fmt: skip
+    header = ("study", "sees", "seed", "return", "imagined", "success", "imagined to end", "imagined steps")
+    return markdown(header, rows) if rows else ""
+
+
+def _shown(value: float, study: str) -> str:
+    return f"{value:+.2f}" if study == "breakout" else f"{100 * value:+.1f}"
+
+
+def _seeds(values: list[float], study: str) -> str:
+    return ", ".join(_shown(value, study).lstrip("+") for value in values)
+
+
+def _interval(values: list[float], study: str) -> str:
+    if len(values) < 2:
+        return _seeds(values, study)
+    found = mean_over_seeds(values)
+    low, mean, high = (_shown(x, study).lstrip("+") for x in (found.interval.low, found.mean, found.interval.high))
+    return f"{mean} [{low}, {high}]"
