@@ -27,6 +27,7 @@ RECIPES: dict[str, tuple[str, str]] = {
     "offline": ("worldrl.recipes.offline", "Learn a baseline from the same episodes: Diffusion Policy, TD3+BC or IQL."),
     "refine": ("worldrl.recipes.refine", "Improve a policy by PPO in imagination, without a step of MuJoCo."),
     "train": ("worldrl.recipes.train", "Train in the imagination of an object-centric world model, and in MuJoCo."),
+    "robust": ("worldrl.recipes.robust", "Measure a trained agent where objects are missing, swapped or unread."),
     "evaluate": ("worldrl.recipes.evaluate", "Measure the success of a policy in MuJoCo, with its interval."),
     "fidelity": ("worldrl.recipes.fidelity", "Say how far a world can be trusted, on episodes it has not seen."),
     "sharpen": ("worldrl.recipes.sharpen", "Say what tuning the decoder of visual tokens on imagined ones brings."),

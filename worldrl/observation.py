@@ -184,6 +184,11 @@ class ObservationPipeline:
         tokens = (self._raw(frames, proprio, labels) - self._tensors["mean"]) / self._tensors["std"]
         return np.asarray(tokens.clamp(-CLIP, CLIP).numpy())
 
+    def unseen(self) -> npt.NDArray[np.float32]:
+        """Return the tokens ``(k, d)`` of a frame that shows no object: zero, standardised."""
+        nothing = -self._tensors["mean"] / self._tensors["std"]
+        return np.asarray(nothing.clamp(-CLIP, CLIP).numpy())
+
     def places(self) -> tuple[Tensor, Tensor]:
         """Return how centroids are standardised: mean and standard deviation ``(n, 2)`` of each of ``n`` objects'."""
         objects = slice(1, self.shape[0] - self.visual)

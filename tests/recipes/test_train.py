@@ -9,7 +9,7 @@ from worldrl import checkpoint
 from worldrl.agents.actor_critic import ActorCritic
 from worldrl.errors import ConfigError
 from worldrl.observation import ObservationPipeline
-from worldrl.recipes import train
+from worldrl.recipes import robust, train
 from worldrl.recipes.config import compose
 from worldrl.storm.model import StormWorldModel
 
@@ -80,3 +80,23 @@ def test_an_unknown_object_is_refused(tmp_path: Path) -> None:
 def test_a_folder_that_is_there_is_not_written_into(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="out must be a new folder"):
         train.run(config(tmp_path))
+
+
+def test_a_trained_agent_is_measured_where_objects_are_disturbed(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    train.run(config(out, "inputs=objects", "objects.names=[fingers,bead]"))
+    text = robust.run(robust.Config(run=str(out), shares=[0.5], episodes=2))
+    found = checkpoint.read_json(out / "robust.json")["rows"]
+    assert [row["disturbance"] for row in found] == [
+        "nothing", "fingers missing", "bead missing", "fingers and bead swapped", "50 % dropped"
+    ]  # fmt: skip
+    assert found[0]["change"] == [0.0, 0.0, 0.0]
+    assert len({row["ret"] for row in found}) > 1
+    assert "bead missing" in text
+
+
+def test_an_agent_that_sees_no_objects_cannot_be_disturbed(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    train.run(config(out, "inputs=visual"))
+    with pytest.raises(ConfigError, match="sees no objects that could be disturbed"):
+        robust.run(robust.Config(run=str(out)))

@@ -39,8 +39,9 @@ def write(root: Path, results: Path, *, seeds: list[int]) -> str:
     (results / "objects.json").write_text(json.dumps(figures | {"missing": missing}, indent=1) + "\n")
     parts = [_studies(found), _differences(found), _imagined(found)]
     made = (
-        f"{len(found)} of {len(wanted)} cells are done; those of OC-STORM take {STEPS:,} real steps, those of diffusion "
-        "as many as the cells in `objects.json` say, some of them an expert's. Made by `worldrl experiment objects`, which goes on where it was stopped."
+        f"{len(found)} of {len(wanted)} cells are done. Those of OC-STORM take {STEPS:,} real steps; how many those of "
+        "diffusion take, an expert's among them, is in `objects.json`. Made by `worldrl experiment objects`, which "
+        "goes on where it was stopped."
     )
     text = "\n\n".join(part for part in [*parts, made, f"Missing: {', '.join(missing)}." if missing else ""] if part)
     (results / "objects.md").write_text(text + "\n")
