@@ -123,3 +123,19 @@ def test_slots_without_an_object_stay_zero_and_change_nothing_else(data: dict[st
     seen = wide(**data)
     np.testing.assert_allclose(seen[:, :3], tight(**data), atol=1e-5)
     assert not seen[:, 3:].any()
+
+
+def test_objects_that_are_not_named_are_background(data: dict[str, Array], tmp_path: Path) -> None:
+    whole = ObservationPipeline.fit(**data, objects=("cup", "lid"), masks="simulator", encoder=None)
+    part = ObservationPipeline.fit(**data, objects=("cup", "lid"), masks="simulator", encoder=None, names=("lid",))
+    assert part.objects == ("lid",) and part.labelled == ("cup", "lid")
+    seen = (data["frames"], data["proprio"], data["labels"])
+    assert np.allclose(part(*seen), whole(*seen)[:, [0, 2]])
+    part.save_pretrained(tmp_path / "part")
+    assert np.array_equal(ObservationPipeline.from_pretrained(tmp_path / "part")(*seen), part(*seen))
+    assert part.hash != whole.hash
+
+
+def test_a_name_that_no_object_has_is_refused(data: dict[str, Array]) -> None:
+    with pytest.raises(ConfigError, match="names must be among cup, lid, got 'pot'"):
+        ObservationPipeline.fit(**data, objects=("cup", "lid"), masks="simulator", encoder=None, names=("pot",))
