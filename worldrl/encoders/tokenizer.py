@@ -263,7 +263,7 @@ def fit_tokenizer(
         if not torch.isfinite(loss):
             raise NumericsError(f"the loss of the tokenizer is {loss.item()} at step {step}: lower lr.")
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
         schedule.step()
         if step >= 0.9 * steps:
@@ -311,6 +311,8 @@ def perturb(
     return cells + (replaced - cells.detach()) * rearrange(chosen, "b r s -> b 1 r s")
 
 
-def emphasis(target: Float[Tensor, "b 3 h w"], mean: Float[Tensor, "3 h w"]) -> Float[Tensor, "b 1 h w"]:
-    """Return what each pixel weighs in an error: more where it differs from the mean frame."""
-    return 1.0 + EMPHASIS * (target - mean).abs().amax(dim=1, keepdim=True)
+def emphasis(
+    target: Float[Tensor, "b 3 h w"], mean: Float[Tensor, "3 h w"], strength: float = EMPHASIS
+) -> Float[Tensor, "b 1 h w"]:
+    """Return what each pixel weighs in an error: more, by ``strength``, where it differs from the mean frame."""
+    return 1.0 + strength * (target - mean).abs().amax(dim=1, keepdim=True)

@@ -32,7 +32,7 @@ class Config:
     without: list[str] = field(default_factory=list, metadata={"help": "whose episodes are left out: random, policy"})
     decoder_steps: int = option(600, "gradient steps of the decoder of object tokens; 0 for no decoder at all")
     post_steps: int = option(
-        600, "gradient steps of the tokenizer's decoder on imagined visual tokens; 0 leaves it as encode made it"
+        300, "gradient steps of the tokenizer's decoder on imagined visual tokens; 0 leaves it as encode made it"
     )
     preserve: float = option(0.5, "share of the visual tokens that stay as recorded then")
     batch_size: int = option(256, "transitions a step")
@@ -282,6 +282,9 @@ def _decoder(config: Config, task: _Task) -> Any:
 
 def _sharpen(config: Config, task: _Task, model: Any) -> dict[str, Any] | None:
     """Tune the decoder of visual tokens on imagined ones; say how sharp it draws held-out episodes before and after.
+
+    The tokenizer has seen the frames of these episodes too, which flatters ``before``; ``worldrl sharpen`` measures on
+    episodes that nobody has seen.
 
     Returns:
         ``before`` and ``after`` as ``Sharpness`` tells them; None where held-out episodes or those of training are too
