@@ -41,7 +41,7 @@ class StormOptions:
 class AgentOptions:
     """Actor and critic."""
 
-    width: int = option(256, "of the hidden layers")
+    width: int = option(128, "of the hidden layers; 512 and three of them in the paper")
     depth: int = option(2, "hidden layers")
     lr: float = option(3e-4, "learning rate; the paper's 100,000 updates take 3e-5")
     gamma: float = option(0.95, "discount")
