@@ -10,7 +10,7 @@ import torch
 from worldrl.encoders.tokenizer import NUMBERS
 from worldrl.errors import ConfigError
 from worldrl.observation import ObservationPipeline
-from worldrl.types import Array
+from worldrl.types import Array, Features
 from worldrl.world_model.visual import VisualDecoder
 
 
@@ -38,6 +38,21 @@ def test_visual_tokens_stand_after_the_objects_and_leave_them_as_they_were(data:
     assert not seen[:, :2, 10:].any()
     assert seen[:, 2:].std(axis=(0, 2)).all()
     assert plain.hash != both.hash
+
+
+class Colours:
+    """An encoder whose patches are the mean colours of 16x16 squares."""
+
+    name, width, patch, fingerprint, source = "colours", 3, 16, "colours-1", {"name": "colours"}
+
+    def __call__(self, frames: Array) -> Features:
+        patches = torch.from_numpy(frames.reshape(-1, 4, 16, 4, 16, 3).mean(axis=(2, 4))).float().reshape(-1, 16, 3)
+        return Features(patches.mean(dim=1), patches, (4, 4))
+
+
+def test_the_looks_of_objects_are_not_fitted_on_visual_tokens(data: dict[str, Array]) -> None:
+    plain, both = (fit(data, encoder=Colours(), components=2, visual=visual) for visual in (0, 4))
+    np.testing.assert_allclose(both(**data)[:, :2, :12], plain(**data), atol=1e-4)
 
 
 def test_the_hash_of_a_pipeline_without_visual_tokens_is_what_it_was() -> None:

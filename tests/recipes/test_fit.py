@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from worldrl.data.segments import SegmentSampler
 from worldrl.errors import ConfigError
 from worldrl.recipes import collect, encode, fit
 from worldrl.recipes.fit import heeding, measure
 from worldrl.recipes.options import EncoderOptions, EnvOptions, ObjectOptions, WorldModelOptions, check_world_model
-from worldrl.world_model.fit import Tokens, fit_dynamics
+from worldrl.world_model.fit import LOOK, OWN, SIGHT, Tokens, fit_dynamics, set_scale
 from worldrl.world_model.model import TOKEN_SIZES, DiffusionWorldModel
 
 
@@ -34,6 +35,17 @@ def test_a_world_that_ignores_its_actions_does_not_pass_silently(deaf: bool) -> 
     assert figures["heeds_actions"] is not deaf
     assert line.startswith("IT IGNORES ITS ACTIONS, gain must be at least 0.05" if deaf else "action gain ")
     assert line.endswith("collect more random play before you refine") is deaf
+
+
+def test_all_numbers_of_a_visual_token_weigh_alike_and_those_of_objects_as_they_did() -> None:
+    rng = np.random.default_rng(0)
+    obs, acts = rng.standard_normal((8, 12, 3, 12)).astype(np.float32), np.zeros((8, 11, 2), np.float32)
+    sampler = SegmentSampler(list(obs), list(acts), [np.zeros(12, bool)] * 8, history=2, seed=0)
+    model = DiffusionWorldModel(obs_shape=(3, 12), act_dim=2, history=2, net=TOKEN_SIZES["tiny"])
+    set_scale(model, sampler, visual=1)
+    weight = model.denoiser.weight
+    assert weight[1, :10].unique() == 1.0 and weight[1, 10:].unique() == pytest.approx(LOOK)
+    assert weight[2].unique() == pytest.approx(SIGHT) and weight[0].unique() == OWN
 
 
 def test_an_action_code_that_nobody_made_is_refused() -> None:
