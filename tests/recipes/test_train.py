@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
+import numpy as np
 import pytest
 
 from worldrl import checkpoint
@@ -100,3 +102,17 @@ def test_an_agent_that_sees_no_objects_cannot_be_disturbed(tmp_path: Path) -> No
     train.run(config(out, "inputs=visual"))
     with pytest.raises(ConfigError, match="sees no objects that could be disturbed"):
         robust.run(robust.Config(run=str(out)))
+
+
+@pytest.mark.parametrize("inputs", ["objects", "both"])
+def test_a_run_is_an_imagined_environment(tmp_path: Path, inputs: str) -> None:
+    out = tmp_path / "run"
+    train.run(config(out, f"inputs={inputs}"))
+    mode = "rgb_array" if inputs == "both" else None
+    env = gym.make("worldrl/Imagined-v0", checkpoint=str(out), render_mode=mode, disable_env_checker=True)
+    obs, _ = env.reset(seed=0)
+    again, rew, end, *_ = env.step(np.zeros(4, np.float32))
+    assert obs.shape == again.shape == env.observation_space.shape
+    assert rew == float(end)
+    picture = env.render()
+    assert picture is None if mode is None else np.asarray(picture).shape == (64, 64, 3)

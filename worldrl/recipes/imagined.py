@@ -8,7 +8,10 @@ import numpy.typing as npt
 from einops import rearrange
 from torch import Tensor
 
+from worldrl import checkpoint
 from worldrl.envs.imagined import ImaginedEnv, ImaginedVectorEnv
+from worldrl.storm.imagination import load_imagination
+from worldrl.types import Starts, WorldModel
 from worldrl.world_model.world import World
 
 
@@ -16,16 +19,15 @@ def make_env(checkpoint: str | Path, render_mode: str | None = None, **kwargs: A
     """Make the imagined environment of a world.
 
     Args:
-        checkpoint: The folder that ``worldrl fit`` wrote.
+        checkpoint: The folder that ``worldrl fit`` or ``worldrl train`` wrote.
         render_mode: ``"rgb_array"``, or None for no rendering.
         kwargs: Further arguments of ``ImaginedEnv``.
 
     Raises:
         CheckpointError: If the folder is damaged or not a world.
     """
-    world = World.from_pretrained(Path(checkpoint))
-    settings: dict[str, Any] = {"horizon": world.horizon, "decode": decode_of(world)} | kwargs
-    return ImaginedEnv(world.model, world.starts, render_mode=render_mode, **settings)
+    model, starts, settings = _load(Path(checkpoint))
+    return ImaginedEnv(model, starts, render_mode=render_mode, **settings | kwargs)
 
 
 def make_vec(
@@ -36,9 +38,17 @@ def make_vec(
     Raises:
         CheckpointError: If the folder is damaged or not a world.
     """
-    world = World.from_pretrained(Path(checkpoint))
-    settings: dict[str, Any] = {"horizon": world.horizon, "decode": decode_of(world)} | kwargs
-    return ImaginedVectorEnv(world.model, world.starts, num_envs=num_envs, render_mode=render_mode, **settings)
+    model, starts, settings = _load(Path(checkpoint))
+    return ImaginedVectorEnv(model, starts, num_envs=num_envs, render_mode=render_mode, **settings | kwargs)
+
+
+def _load(path: Path) -> tuple[WorldModel, Starts, dict[str, Any]]:
+    """Return the world model of a folder, where its episodes start, and horizon and decoder."""
+    if checkpoint.read_json(path / "model" / "manifest.json").get("kind") == "storm":
+        imagination, starts, horizon = load_imagination(path)
+        return imagination, starts, {"horizon": horizon, "decode": imagination.decoder()}
+    world = World.from_pretrained(path)
+    return world.model, world.starts, {"horizon": world.horizon, "decode": decode_of(world)}
 
 
 def decode_of(world: World) -> Any:

@@ -22,6 +22,8 @@ from worldrl.recipes.parts import encoder_for, fit_pipeline, make_env, seeds_for
 from worldrl.recipes.telling import bar, say
 
 INPUTS = ("both", "objects", "visual")
+STARTS = 256
+"""Recorded histories that are kept for imagined environments."""
 IMAGINED = 64
 """Imagined episodes of the figure that stands beside the real one."""
 
@@ -123,6 +125,7 @@ def run(config: Config) -> str:
     pipeline.save_pretrained(out / "observation")
     parts.model.save_pretrained(out / "model")
     parts.agent.save_pretrained(out / "agent")
+    _save_starts(config, parts)
     masks = "none" if config.inputs == "visual" else config.objects.masks
     summary = {
         "config": asdict(config), "masks": masks, **figures, "curve": curve, "real_steps": config.steps,
@@ -341,6 +344,16 @@ def imagine(config: Config, env: Any, parts: Parts) -> dict[str, Any]:
         "imagined_end": float(1.0 - goes_on[:, -1].mean()),
         "imagined_ret": float((alive * (dream.rews - config.offset)).sum(dim=1).mean()),
     }
+
+
+def _save_starts(config: Config, parts: Parts) -> None:
+    """Keep recorded histories, so that ``worldrl/Imagined-v0`` can be made of the run."""
+    from worldrl.storm.imagination import StormImagination, save_starts
+    from worldrl.storm.learner import steps_of
+
+    imagination = StormImagination(parts.model, history=min(config.agent.context, config.storm.length))
+    window = parts.buffer.sample(STARTS, imagination.history, rng=np.random.default_rng(config.seed))
+    save_starts(Path(config.out), imagination, steps_of(window), horizon=int(config.env.kwargs.get("max_steps", 40)))
 
 
 def _shown(losses: dict[str, float]) -> str:

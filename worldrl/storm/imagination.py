@@ -1,16 +1,21 @@
 """The world model of OC-STORM behind the interface that imagined environments step."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
+from worldrl import checkpoint
 from worldrl.storm.autoencoders import SIDE
 from worldrl.storm.model import Steps, StormWorldModel
-from worldrl.types import Imagined
+from worldrl.types import Imagined, Starts
 
 
 class StormImagination:
@@ -54,6 +59,17 @@ class StormImagination:
             out = torch.cat([out.flatten(1), drawn_frames[:, 0].clamp(0.0, 1.0).flatten(1)], dim=1)
         return Imagined(out, end[:, 0], torch.zeros_like(choice))
 
+    def decoder(self) -> Callable[[Tensor], npt.NDArray[np.uint8]] | None:
+        """Return what draws observations ``(b, *o)`` as frames ``(b, 64, 64, 3)``; None where no frame is looked at."""
+        if not self.model.visual:
+            return None
+
+        def draw_frames(obs: Tensor) -> npt.NDArray[np.uint8]:
+            pixels = rearrange(obs[:, -3 * SIDE**2 :], "b (c h w) -> b h w c", c=3, h=SIDE)
+            return np.asarray((pixels.clamp(0.0, 1.0) * 255).round().byte().cpu().numpy())
+
+        return draw_frames
+
     def join(self, steps: Steps) -> Float[Tensor, "b t *o"]:
         """Return recorded steps as the observations of this interface."""
         if steps.frames is None:
@@ -80,3 +96,34 @@ def _directions(inputs: int, outputs: int) -> Float[Tensor, "i o"]:
     spread = torch.zeros(inputs, outputs)
     spread[: len(drawn)] = drawn / drawn.norm(dim=0)
     return spread
+
+
+def save_starts(path: Path, imagination: StormImagination, steps: Steps, *, horizon: int) -> None:
+    """Save where imagined episodes of a run may start, and after how many steps they are truncated.
+
+    Args:
+        path: Run folder; its ``model`` is that of ``imagination``.
+        imagination: Says what an observation is.
+        steps: Windows of ``imagination.history`` steps; those that cross the end of an episode are left out.
+        horizon: Of the real task.
+
+    Raises:
+        StorageError: If the folder cannot be written.
+    """
+    whole = (steps.episodes == steps.episodes[:, :1]).all(dim=1)
+    tensors = {"obs": imagination.join(steps)[whole], "acts": steps.acts[whole, :-1]}
+    checkpoint.save(path / "starts", kind="starts", config={"horizon": horizon}, tensors=tensors)
+
+
+def load_imagination(path: Path) -> tuple[StormImagination, Starts, int]:
+    """Load the world model of a run behind this interface, its starts and its horizon.
+
+    Raises:
+        CheckpointError: If a part is missing or damaged.
+    """
+    saved = checkpoint.load(path / "starts", kind="starts")
+    with checkpoint.described(path / "starts", "the starts of a run"):
+        starts, horizon = Starts(saved.tensors["obs"], saved.tensors["acts"]), int(saved.config["horizon"])
+        history = starts.obs.shape[1]
+    model = StormWorldModel.from_pretrained(path / "model").requires_grad_(False)
+    return StormImagination(model, history=history), starts, horizon
