@@ -20,23 +20,25 @@ from torch.nn.functional import pad
 
 from worldrl import checkpoint
 from worldrl.encoders.tokenizer import NUMBERS as SEEN
-from worldrl.encoders.tokenizer import FrameTokenizer, check_tokens, fit_tokenizer
-from worldrl.errors import CheckpointError, ConfigError, DataError
+from worldrl.encoders.tokenizer import FrameTokenizer
+from worldrl.errors import CheckpointError, DataError
 from worldrl.objects import NUMBERS, Annotations, FewShotMasks, Prototypes, describe, pool, soften
 from worldrl.objects.fewshot import TENSORS as MEMORY
+from worldrl.observation_fit import (
+    OF_TOKENIZER,
+    check_kinds,
+    chosen,
+    fit_pca,
+    fit_prototypes,
+    fit_scale,
+    fit_visual,
+)
 from worldrl.types import Array, FrozenEncoder
 
-MASKS = ("simulator", "few_shot", "none", "no_objects")
 PROTOTYPES = ("background", "reach", "centres", "temperature")
 """The tensors that stand in for masks where there are none."""
-LOOK_SCALE = 0.3
-"""Standard deviation of the first number of an object's look, where those of geometry have one (our choice)."""
-LEAST_LOOK = 1e-2
-"""Spread of looks, in units of the features, that counts as one at least: looks that are all alike are not noise."""
 VERSION = 1
 """Raised whenever the same frames come out as other numbers, so that no old policy meets a new pipeline."""
-OF_TOKENIZER = "tokenizer."
-"""What the names of the tokenizer's weights begin with, among the tensors."""
 CLIP = 8.0
 """Observations are cut at this many standard deviations: what was never seen must not blow a network up."""
 
@@ -126,7 +128,7 @@ class ObservationPipeline:
                 ``no_objects`` with what is of objects.
             DataError: If there are too few frames or they do not fit together.
         """
-        _check_kinds(masks, encoder, annotations, visual, slots)
+        check_kinds(masks, encoder, annotations, visual, slots)
         if not len(frames) == len(proprio) == len(labels) or len(frames) <= components:
             raise DataError(
                 f"frames, proprio and labels must be equally many and more than {components}, "
@@ -135,15 +137,15 @@ class ObservationPipeline:
         tensors: dict[str, Tensor] = {}
         if masks == "none" and encoder is not None:
             objects = tuple(f"group_{i}" for i in range(groups))
-            tensors |= _fit_prototypes(frames, encoder, groups, seed)
+            tensors |= fit_prototypes(frames, encoder, groups, seed)
         if visual:
-            tensors |= _fit_visual(frames, visual, visual_steps, seed)
+            tensors |= fit_visual(frames, visual, visual_steps, seed)
         if annotations is not None:
             objects = annotations.objects
             features = None if encoder is None else encoder(annotations.frames)
             tensors |= FewShotMasks.fit(annotations, features, seed=seed).tensors()
         labelled = () if masks == "no_objects" else objects
-        objects = _chosen(names, objects) if labelled else ()
+        objects = chosen(names, objects) if labelled else ()
         if encoder is not None:
             tensors |= {"pca_mean": torch.zeros(encoder.width), "pca": torch.eye(encoder.width)}
         width = len(NUMBERS) + (encoder.width if encoder is not None else 0)
@@ -156,9 +158,9 @@ class ObservationPipeline:
         same["labelled"] = labelled
         tokens = cls(tensors=tensors, **same)._raw(frames, proprio, labels)
         if encoder is not None:
-            tensors |= _fit_pca(tokens[:, 1 : tokens_in_all - visual, : len(NUMBERS) + encoder.width], components)
+            tensors |= fit_pca(tokens[:, 1 : tokens_in_all - visual, : len(NUMBERS) + encoder.width], components)
             tokens = cls(tensors=tensors, **same)._raw(frames, proprio, labels)
-        tensors |= _fit_scale(tokens, looks=slice(1, tokens_in_all - visual) if encoder is not None else None)
+        tensors |= fit_scale(tokens, looks=slice(1, tokens_in_all - visual) if encoder is not None else None)
         return cls(tensors=tensors, **same)
 
     def __call__(
@@ -303,71 +305,3 @@ class ObservationPipeline:
         fingerprint = None if self.encoder is None else self.encoder.fingerprint
         text = json.dumps(identity | {"encoder": fingerprint, "tensors": checkpoint.hash_tensors(self._tensors)})
         return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _chosen(names: tuple[str, ...], objects: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the named objects; all where none is named."""
-    if unknown := [name for name in names if name not in objects]:
-        raise ConfigError(f"names must be among {', '.join(objects)}, got '{unknown[0]}'.")
-    return names or objects
-
-
-def _check_kinds(
-    masks: str, encoder: FrozenEncoder | None, annotations: Annotations | None, visual: int, slots: int
-) -> None:
-    """Refuse kinds of tokens that do not exist or do not go together."""
-    if masks not in MASKS:
-        raise ConfigError(f"masks must be one of {', '.join(MASKS)}, got '{masks}'.")
-    if masks == "none" and encoder is None:
-        raise ConfigError("masks 'none' needs a frozen encoder, got none: choose one, or masks=simulator.")
-    if (masks == "few_shot") != (annotations is not None):
-        raise ConfigError("masks 'few_shot' and annotations go together: give both or neither.")
-    if visual:
-        check_tokens(visual)
-    if masks == "no_objects" and (encoder is not None or slots):
-        raise ConfigError(
-            f"masks 'no_objects' needs no encoder and no slots, "
-            f"got encoder {'none' if encoder is None else encoder.name} and slots={slots}."
-        )
-
-
-def _fit_visual(frames: npt.NDArray[np.uint8], tokens: int, steps: int, seed: int) -> dict[str, Tensor]:
-    """Fit a tokenizer and return its weights; its first ones are drawn apart from everybody else's randomness."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        tokenizer = FrameTokenizer(tokens=tokens)
-    fit_tokenizer(tokenizer, frames, steps=steps, seed=seed)
-    return {OF_TOKENIZER + name: tensor for name, tensor in tokenizer.state_dict().items()}
-
-
-def _fit_prototypes(frames: npt.NDArray[np.uint8], encoder: FrozenEncoder, groups: int, seed: int) -> dict[str, Tensor]:
-    chosen = np.random.default_rng(seed).permutation(len(frames))[:512]
-    with torch.no_grad():
-        patches = encoder(np.ascontiguousarray(frames[np.sort(chosen)])).patches
-    return Prototypes.fit(patches, groups, seed=seed).tensors()
-
-
-def _fit_pca(tokens: Tensor, components: int) -> dict[str, Tensor]:
-    """Fit one PCA to the looks of all visible objects; scaled so that the first component has unit variance."""
-    seen = tokens[..., NUMBERS.index("visible")] > 0
-    looks = tokens[seen][:, len(NUMBERS) :]
-    if len(looks) <= components:
-        raise DataError(
-            f"objects must be seen more than {components} times to fit their looks, got {len(looks)} times."
-        )
-    mean = looks.mean(dim=0)
-    _, values, directions = torch.linalg.svd(looks - mean, full_matrices=False)
-    first = values[0] / max(1, len(looks) - 1) ** 0.5
-    return {"pca_mean": mean, "pca": directions[:components].T.contiguous() / first.clamp_min(LEAST_LOOK)}
-
-
-def _fit_scale(tokens: Tensor, *, looks: slice | None) -> dict[str, Tensor]:
-    """Standardise each number of each token; what hardly moves keeps a floor, so that noise does not become a signal.
-
-    The look keeps the proportions the PCA gave it, as later components are small because they say little, and is made
-    smaller than geometry as a whole; ``looks`` says which tokens have one.
-    """
-    mean, std = tokens.mean(dim=0), tokens.std(dim=0).clamp_min(0.02)
-    if looks is not None:
-        mean[looks, len(NUMBERS) :], std[looks, len(NUMBERS) :] = 0.0, 1.0 / LOOK_SCALE
-    return {"mean": mean, "std": std}

@@ -3,7 +3,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from worldrl.storm.model import Steps, StormWorldModel
+from worldrl.storm.model import StormWorldModel
+from worldrl.storm.steps import Steps
 
 
 @pytest.fixture

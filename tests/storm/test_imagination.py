@@ -8,7 +8,8 @@ import torch
 
 from worldrl.envs.imagined import ImaginedEnv, ImaginedVectorEnv
 from worldrl.storm.imagination import StormImagination
-from worldrl.storm.model import Steps, StormWorldModel
+from worldrl.storm.model import StormWorldModel
+from worldrl.storm.steps import Steps
 from worldrl.types import Starts
 
 Make = Callable[..., StormWorldModel]

@@ -9,7 +9,8 @@ import torch
 
 from worldrl.agents.actor_critic import ActorCritic
 from worldrl.errors import CheckpointError, ConfigError
-from worldrl.storm.model import Steps, StormWorldModel
+from worldrl.storm.model import StormWorldModel
+from worldrl.storm.steps import Steps
 
 Make = Callable[..., StormWorldModel]
 

@@ -85,7 +85,7 @@ def check_observation(encoder: EncoderOptions, objects: ObjectOptions, pixels: i
     from worldrl.encoders import check_encoder, patch_of
     from worldrl.encoders.tokens import check_tokens
     from worldrl.frame_observation import FramePipeline
-    from worldrl.observation import MASKS
+    from worldrl.observation_fit import MASKS
 
     if pixels:
         FramePipeline(pixels)

@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from worldrl.errors import ConfigError
-from worldrl.recipes import train
+from worldrl.recipes import train, training
 from worldrl.recipes.options import check_positive, option
 from worldrl.recipes.parts import need, pipeline_at, use_threads
 from worldrl.recipes.table import markdown
@@ -48,7 +48,7 @@ def run(config: Config) -> str:
         parts = _load(folder, trained, pipeline)
         for told, options in disturbances(pipeline.objects, config.shares).items():
             seen = replace(parts, pipeline=DisturbedPipeline(pipeline, **options, seed=trained.seed))
-            found = train.evaluate(trained, seen, config.episodes)
+            found = training.evaluate(trained, seen, config.episodes)
             rows.append({"disturbance": told, **found})
             change = paired_difference(rows[-1]["rets"], rows[0]["rets"], seed=0)
             rows[-1]["change"] = [change.mean, change.interval.low, change.interval.high]
@@ -93,13 +93,13 @@ def options_of(folder: Path) -> train.Config:
     return config
 
 
-def _load(folder: Path, trained: train.Config, pipeline: Any) -> train.Parts:
+def _load(folder: Path, trained: train.Config, pipeline: Any) -> training.Parts:
     """Load model and agent of a run; nothing is learnt any more."""
     from worldrl.agents.actor_critic import ActorCritic
     from worldrl.storm.model import StormWorldModel
 
     model = StormWorldModel.from_pretrained(folder / "model")
     pipeline.require(model.pipeline, owner=str(folder / "model"))
-    shrink = train.to_frames if model.visual else None
+    shrink = training.to_frames if model.visual else None
     agent = ActorCritic.from_pretrained(folder / "agent")
-    return train.Parts(pipeline, model, agent, learner=None, buffer=None, shrink=shrink)
+    return training.Parts(pipeline, model, agent, learner=None, buffer=None, shrink=shrink)

@@ -1,6 +1,5 @@
 """Train an agent in the imagination of an object-centric world model, interleaved with real interaction (OC-STORM)."""
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,9 @@ from worldrl.recipes.options import (
 )
 from worldrl.recipes.parts import encoder_for, fit_pipeline, make_env, seeds_for, use_threads, versions
 from worldrl.recipes.telling import bar, say
+from worldrl.recipes.training import Lived, Parts, evaluate, imagine, play_at_random, save_starts, to_frames
 
 INPUTS = ("both", "objects", "visual")
-STARTS = 256
-"""Recorded histories that are kept for imagined environments."""
-IMAGINED = 64
-"""Imagined episodes of the figure that stands beside the real one."""
 
 
 @dataclass
@@ -125,7 +121,7 @@ def run(config: Config) -> str:
     pipeline.save_pretrained(out / "observation")
     parts.model.save_pretrained(out / "model")
     parts.agent.save_pretrained(out / "agent")
-    _save_starts(config, parts)
+    save_starts(config, parts)
     masks = "none" if config.inputs == "visual" else config.objects.masks
     summary = {
         "config": asdict(config), "masks": masks, **figures, "curve": curve, "real_steps": config.steps,
@@ -140,64 +136,6 @@ def run(config: Config) -> str:
         f"{100 * figures['success']:.0f} % [{100 * low:.0f}, {100 * high:.0f}], return {figures['ret']:.2f} "
         f"(imagined {figures['imagined_ret']:.2f}); {out / 'summary.json'}"
     )
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What a run is made of once its observation pipeline is fitted."""
-
-    pipeline: Any
-    model: Any
-    agent: Any
-    learner: Any
-    buffer: Any
-    shrink: Callable[[Any], Any] | None
-
-    def actor(self, config: Config, *, deterministic: bool) -> Any:
-        """Return the agent as one who acts in real environments."""
-        from worldrl.agents.dreaming import DreamingActor
-
-        return DreamingActor(
-            self.model, self.agent, self.pipeline, shrink=self.shrink,
-            window=config.agent.context + config.agent.horizon, deterministic=deterministic,
-        )  # fmt: skip
-
-
-@dataclass
-class Lived:
-    """What random play saw and did, a list entry a step."""
-
-    frames: list[Any] = field(default_factory=list)
-    proprio: list[Any] = field(default_factory=list)
-    labels: list[Any] = field(default_factory=list)
-    acts: list[Any] = field(default_factory=list)
-    rews: list[float] = field(default_factory=list)
-    ends: list[bool] = field(default_factory=list)
-    episodes: list[int] = field(default_factory=list)
-
-
-def play_at_random(env: Any, *, steps: int, seed: int) -> Lived:
-    """Return what some steps of random play saw; the last episode is cut where the steps are up."""
-    from worldrl.agents.experts import RandomActor
-
-    lived, actor, seeds = Lived(), RandomActor(), iter(seeds_for("random", seed, steps))
-    over = True
-    while len(lived.acts) < steps:
-        if over:
-            episode = next(seeds)
-            obs, _ = env.reset(seed=episode)
-            actor.begin(0, env, episode)
-        act = actor.act([obs], [env], np.zeros(1, np.int64))[0]
-        lived.frames.append(obs["image"])
-        lived.proprio.append(obs["proprio"])
-        lived.labels.append(env.unwrapped.labels())
-        obs, rew, end, trunc, _ = env.step(act)
-        over = end or trunc
-        lived.acts.append(act)
-        lived.rews.append(float(rew))
-        lived.ends.append(bool(end))
-        lived.episodes.append(episode)
-    return lived
 
 
 def _pipeline(config: Config, env: Any, lived: Lived, encoder: Any) -> Any:
@@ -252,14 +190,6 @@ def _parts(config: Config, env: Any, pipeline: Any, lived: Lived) -> Parts:
     return Parts(pipeline, model, agent, learner, buffer, shrink)
 
 
-def to_frames(frames: Any) -> Any:
-    """Return frames ``(b, h, w, 3)`` uint8 as the world model reads them, ``(b, 3, 64, 64)`` uint8."""
-    from worldrl.encoders.thumbnails import shrink
-    from worldrl.storm.autoencoders import SIDE
-
-    return (shrink(frames, SIDE) * 255).round().byte().numpy()
-
-
 def _go_on(config: Config, env: Any, parts: Parts, lived: Lived) -> list[dict[str, float]]:
     """Act and learn until the real steps are used up; return what the evaluations on the way found."""
     losses = _learn(parts, config.warmup // config.every * config.updates)
@@ -292,68 +222,6 @@ def _learn(parts: Parts, times: int) -> dict[str, float]:
     for _ in range(times):
         losses = parts.learner.fit(parts.buffer) | parts.learner.refine(parts.buffer)
     return losses
-
-
-def evaluate(config: Config, parts: Parts, episodes: int) -> dict[str, Any]:
-    """Return success and return in held-out episodes of the real task; actions are drawn, as in training."""
-    from worldrl.data.rollout import roll_out
-    from worldrl.evaluation.intervals import wilson
-
-    env = make_env(config.env.id, dict(config.env.kwargs))
-    outcomes = roll_out(
-        [env],
-        parts.actor(config, deterministic=True),
-        seeds=seeds_for("evaluation", config.seed, episodes),
-        record=False,
-    )
-    wins, rets = [outcome.success for outcome in outcomes], [outcome.ret for outcome in outcomes]
-    interval = wilson(sum(wins), len(wins))
-    return {
-        "success": float(np.mean(wins)), "interval": [interval.low, interval.high], "outcomes": wins,
-        "ret": float(np.mean(rets)), "rets": rets, "length": float(np.mean([outcome.length for outcome in outcomes])),
-    }  # fmt: skip
-
-
-def imagine(config: Config, env: Any, parts: Parts) -> dict[str, Any]:
-    """Return what the agent's success and return are in imagination, from the first observations of other episodes.
-
-    Success is the probability of an end within the real task's horizon, where an end is a success.
-    """
-    import torch
-
-    horizon = min(int(config.env.kwargs.get("max_steps", 40)), parts.model.max_length)
-    actor, lived = parts.actor(config, deterministic=True), list[dict[str, Any]]()
-    for seed in seeds_for("evaluation", config.seed, IMAGINED, skip=config.episodes):
-        obs, _ = env.reset(seed=seed)
-        actor.begin(0, env, seed)
-        actor.act([obs], [env], np.zeros(1, np.int64))
-        lived.append(actor.seen[0])
-    tokens, frames, acts = (
-        torch.from_numpy(np.stack([one[name] for one in lived]))[:, None] if name in lived[0] else None
-        for name in ("tokens", "frames", "acts")
-    )
-    rng = torch.Generator().manual_seed(config.seed)
-    with torch.no_grad():
-        dream = parts.model.dream(
-            parts.model.context(tokens, frames, acts),
-            lambda states: parts.agent.act(states, rng=rng), horizon=horizon, rng=rng,
-        )  # fmt: skip
-    goes_on = dream.goes_on.cumprod(dim=1)
-    alive = torch.cat([torch.ones_like(goes_on[:, :1]), goes_on[:, :-1]], dim=1)
-    return {
-        "imagined_end": float(1.0 - goes_on[:, -1].mean()),
-        "imagined_ret": float((alive * (dream.rews - config.offset)).sum(dim=1).mean()),
-    }
-
-
-def _save_starts(config: Config, parts: Parts) -> None:
-    """Keep recorded histories, so that ``worldrl/Imagined-v0`` can be made of the run."""
-    from worldrl.storm.imagination import StormImagination, save_starts
-    from worldrl.storm.learner import steps_of
-
-    imagination = StormImagination(parts.model, history=min(config.agent.context, config.storm.length))
-    window = parts.buffer.sample(STARTS, imagination.history, rng=np.random.default_rng(config.seed))
-    save_starts(Path(config.out), imagination, steps_of(window), horizon=int(config.env.kwargs.get("max_steps", 40)))
 
 
 def _shown(losses: dict[str, float]) -> str:

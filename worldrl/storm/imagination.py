@@ -14,7 +14,8 @@ from torch import Tensor
 
 from worldrl import checkpoint
 from worldrl.storm.autoencoders import SIDE
-from worldrl.storm.model import Steps, StormWorldModel
+from worldrl.storm.model import StormWorldModel
+from worldrl.storm.steps import Steps
 from worldrl.types import Imagined, Starts
 
 

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from worldrl.data.buffer import ReplayBuffer, Window
 from worldrl.errors import NumericsError
-from worldrl.storm.model import Steps, StormWorldModel
+from worldrl.storm.model import StormWorldModel
+from worldrl.storm.steps import Steps
 
 MODEL_CLIP, AGENT_CLIP = 1000.0, 100.0
 """Largest norms of the gradients (the released configuration's)."""

@@ -1,6 +1,5 @@
 """The world model of OC-STORM: latents of objects and frame, dynamics, reward and termination, behind one loss."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,8 @@ from worldrl import checkpoint, symlog
 from worldrl.errors import CheckpointError, ConfigError
 from worldrl.storm.autoencoders import FrameCoder, TokenCoder, mlp
 from worldrl.storm.categorical import best, divergence, draw, flat, mix, uniform
+from worldrl.storm.query import Query
+from worldrl.storm.steps import Dream, Steps
 from worldrl.storm.transformer import Cache, SpatialTemporal
 
 SIZES: dict[str, dict[str, Any]] = {
@@ -39,44 +40,6 @@ little that latents forget where things are (our choice).
 """
 DYNAMICS, REPRESENTATION = 0.5, 0.1
 """How much it counts that the prior follows the posterior, and the reverse."""
-
-
-@dataclass(frozen=True)
-class Steps:
-    """Recorded steps, ``t`` a row.
-
-    Attributes:
-        tokens: ``(b, t, k, d)`` that were seen.
-        frames: ``(b, t, 3, 64, 64)`` in ``[0, 1]`` that were seen; None where they are not looked at.
-        acts: ``(b, t, a)`` that were then done.
-        rews: ``(b, t)``, what that brought.
-        ends: ``(b, t)``, one where it ended the episode.
-        episodes: ``(b, t)`` int64, a number of the episode that a step is of.
-    """
-
-    tokens: Tensor
-    frames: Tensor | None
-    acts: Tensor
-    rews: Tensor
-    ends: Tensor
-    episodes: Tensor
-
-
-@dataclass(frozen=True)
-class Dream:
-    """Imagined steps of an agent, ``h`` a row.
-
-    Attributes:
-        states: ``(b, h + 1, s)``.
-        acts: ``(b, h, a)``.
-        rews: ``(b, h)``.
-        goes_on: ``(b, h)``, the probability that the episode goes on after each step.
-    """
-
-    states: Tensor
-    acts: Tensor
-    rews: Tensor
-    goes_on: Tensor
 
 
 class StormWorldModel(nn.Module):
@@ -348,30 +311,3 @@ class StormWorldModel(nn.Module):
             model = cls(tokens=(k, d), **config)
         checkpoint.load_state(model, saved.tensors, path=path)
         return model.eval()
-
-
-class Query(nn.Module):
-    """A learned query that attends to all tokens of a step, and a network over what it finds: reward and termination.
-
-    Args:
-        width: Of the hidden states.
-        heads: Attention heads.
-        outputs: Numbers ``o`` to predict; they start at zero.
-    """
-
-    def __init__(self, width: int, heads: int, *, outputs: int) -> None:
-        super().__init__()
-        self.query = nn.Parameter(0.02 * torch.randn(1, 1, width))
-        self.attend = nn.MultiheadAttention(width, heads, batch_first=True)
-        self.head = mlp([width, width], last=outputs)
-        last = self.head[-1]
-        for parameter in last.parameters():
-            nn.init.zeros_(parameter)
-
-    def forward(self, hidden: Float[Tensor, "b t k w"]) -> Float[Tensor, "b t o"]:
-        """Return the prediction for every step."""
-        b = hidden.shape[0]
-        tokens = rearrange(hidden, "b t k w -> (b t) k w")
-        found, _ = self.attend(self.query.expand(len(tokens), -1, -1), tokens, tokens, need_weights=False)
-        out: Tensor = rearrange(self.head(found[:, 0]), "(b t) o -> b t o", b=b)
-        return out
