@@ -48,6 +48,7 @@ def test_the_report_says_what_the_cells_found(tmp_path: Path) -> None:
     for seed in range(3):
         for what, share in (("both", 0.9), ("objects", 0.89), ("visual", 0.2)):
             done(root, Cell("touch", what, seed), share + 0.01 * seed)
+            done(root, Cell("diffusion", what, seed), 1.0 - share, imagined=0.5)
     text = report.write(root, results, seeds=[0, 1, 2])
     told = json.loads((results / "objects.json").read_text())
     assert told["objects_and_visual_success"] == pytest.approx(0.91)
@@ -57,6 +58,7 @@ def test_the_report_says_what_the_cells_found(tmp_path: Path) -> None:
     assert "breakout-both-0" in told["missing"]
     assert "| objects and frame against frame alone | 3 | +70.0 [" in text and "| more |" in text
     assert "objects and frame against objects alone | 3 | +1.0" in text and "no difference" in text
+    assert "-70.0 [" in text and "| less |" in text
     assert "masks: simulator" in text and "masks: none" in text
 
 

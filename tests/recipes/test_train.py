@@ -9,6 +9,7 @@ import pytest
 
 from worldrl import checkpoint
 from worldrl.agents.actor_critic import ActorCritic
+from worldrl.data.buffer import ReplayBuffer
 from worldrl.errors import ConfigError
 from worldrl.observation import ObservationPipeline
 from worldrl.recipes import robust, train
@@ -116,3 +117,13 @@ def test_a_run_is_an_imagined_environment(tmp_path: Path, inputs: str) -> None:
     assert rew == float(end)
     picture = env.render()
     assert picture is None if mode is None else np.asarray(picture).shape == (64, 64, 3)
+
+
+def test_the_offset_is_on_every_reward_that_is_learnt_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lived: list[float] = []
+    real = ReplayBuffer.add
+    monkeypatch.setattr(ReplayBuffer, "add", lambda self, **step: (lived.append(step["rews"]), real(self, **step))[1])
+    train.run(config(tmp_path / "run", "inputs=objects", "offset=-5.0"))
+    assert len(lived) == 80
+    assert max(lived) <= -4.0 and min(lived) >= -5.0
+    assert checkpoint.read_json(tmp_path / "run" / "summary.json")["ret"] >= 0.0

@@ -117,3 +117,13 @@ def test_another_checkpoint_is_refused(tmp_path: Path) -> None:
     ActorCritic(state_dim=4, acts=2, discrete=True, width=4, depth=1).save_pretrained(tmp_path / "agent")
     with pytest.raises(CheckpointError, match="must be a checkpoint of kind 'storm', got 'actor_critic'"):
         StormWorldModel.from_pretrained(tmp_path / "agent")
+
+
+def test_the_prior_is_held_against_what_is_seen_next(make_model: Make) -> None:
+    model = make_model(visual=False)
+    posterior = [(3.0 * torch.randn(2, 5, 8, 8)).log_softmax(-1) for _ in range(3)]
+    same = torch.ones(2, 4)
+    right = model._divergence(posterior, [one[:, 1:] for one in posterior], same)
+    late = model._divergence(posterior, [one[:, :-1] for one in posterior], same)
+    assert right.item() == pytest.approx(0.6)  # nothing but free bits
+    assert late > 2.0
