@@ -16,8 +16,8 @@ HEIGHT = 0.012
 class TouchEnv(TabletopEnv):
     """Bring the fingertip to within 3 cm of a bead on the table; all places, those of five distractors too, are random.
 
-    The bead covers a hundredth of what the picture shows of the table and is all that matters: what a world model is
-    asked to keep of a picture decides whether it keeps the bead. The hand passes through it.
+    The bead is 0.15 % of the picture and all that matters: what a world model is asked to keep of a picture decides
+    whether it keeps the bead. The hand passes through it.
     """
 
     scene = "touch"
