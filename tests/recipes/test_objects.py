@@ -31,7 +31,7 @@ def done(root: Path, cell: Cell, share: float, **other: Any) -> None:
 def test_every_cell_has_a_folder_of_its_own_and_few_shot_comes_after_its_annotations(tmp_path: Path) -> None:
     wanted = list(grid.cells([0, 1, 2]))
     planned = jobs.plan(tmp_path, wanted)
-    assert len({cell.name for cell in wanted}) == len(wanted) == 3 * (3 + 3 + 3 + 1 + 3)
+    assert len({cell.name for cell in wanted}) == len(wanted) == 3 * (3 + 3 + 3 + 2 + 3)
     places = {job.folder: i for i, job in enumerate(planned)}
     assert all(places[needed] < places[job.folder] for job in planned for needed in job.after)
     assert sum(job.kind == "annotations" for job in planned) == 3
@@ -68,7 +68,7 @@ def test_a_dry_run_runs_nothing_and_keeps_what_cells_found(tmp_path: Path) -> No
     experiment.run(compose("experiment", [*words, f"out={tmp_path / 'run'}"], schema=experiment.Config))
     assert (tmp_path / "results/objects/touch-both-0.json").exists()
     text = experiment.run(compose("experiment", [*words, f"out={tmp_path / 'elsewhere'}"], schema=experiment.Config))
-    assert "1 of 13 cells are done" in text
+    assert "1 of 14 cells are done" in text
 
 
 def test_an_unknown_experiment_or_study_is_refused(tmp_path: Path) -> None:

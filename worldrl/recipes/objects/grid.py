@@ -44,7 +44,7 @@ def cells(seeds: list[int]) -> Iterator[Cell]:
     for seed in seeds:
         yield from (Cell("breakout", inputs, seed) for inputs in INPUTS)
     for seed in seeds:
-        yield Cell("few_shot", "both", seed)
+        yield from (Cell("few_shot", inputs, seed) for inputs in ("objects", "both"))
         yield from (Cell("diffusion", inputs, seed) for inputs in INPUTS)
         yield from (Cell("encoder", encoder, seed) for encoder in ENCODERS)
 
