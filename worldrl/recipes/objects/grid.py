@@ -22,7 +22,7 @@ class Cell:
     Attributes:
         study: ``touch`` and ``breakout`` are OC-STORM, ``few_shot`` is ``touch`` with masks from three annotated
             frames, ``diffusion`` is cloning and refinement in a diffusion world model on ``touch``, ``encoder`` is
-            cloning from tokens of frozen encoders without masks.
+            cloning from tokens whose looks are those of a frozen encoder.
         what: Inputs, or the encoder.
         seed: Of everything.
     """

@@ -116,7 +116,7 @@ def _diffusion(folder: Path, cell: Cell) -> Options:
 
 
 def _encoder(folder: Path, cell: Cell) -> Options:
-    """Clone an expert from tokens of a frozen encoder without masks, and measure the clone."""
+    """Clone an expert from tokens of a frozen encoder, geometry and look, and measure the clone."""
     from worldrl import checkpoint
     from worldrl.recipes import clone, collect, encode, evaluate
     from worldrl.recipes.config import compose
@@ -128,12 +128,12 @@ def _encoder(folder: Path, cell: Cell) -> Options:
     seed, data = f"seed={cell.seed}", f"episodes={at['episodes']}"
     seen = [f"observation={at['observation']}", f"features={at['features']}"]
     stages: list[tuple[Any, str, list[str]]] = [
-        (collect, "collect", [*env, f"out={at['episodes']}", "episodes=100", "policy=noisy_expert", seed]),
+        (collect, "collect", [*env, f"out={at['episodes']}", "episodes=22", "policy=noisy_expert", seed]),
         (encode, "encode", [data, f"out={at['observation']}", f"features={at['features']}", *ENCODERS[cell.what],
-                            "objects=none", seed]),
+                            seed]),
         (clone, "clone", [data, *seen, f"out={at['clone']}", seed]),
         (evaluate, "evaluate", [*env, f"policies=[{at['clone']}]", *seen, f"out={folder / 'evaluation.json'}",
-                                "episodes=60", seed]),
+                                "episodes=100", seed]),
     ]  # fmt: skip
     for recipe, verb, words in stages:
         recipe.run(compose(verb, words, schema=recipe.Config))

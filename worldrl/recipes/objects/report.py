@@ -17,7 +17,7 @@ STUDIES = {
     "few_shot": "OC-STORM on Touch, masks from three annotated frames (success)",
     "diffusion": "diffusion world model on Touch, cloned and refined (success)",
     "breakout": "OC-STORM on MinAtar Breakout, discrete actions (return)",
-    "encoder": "cloned on Reach from tokens without masks (success)",
+    "encoder": "cloned on Reach from geometry and looks by a frozen encoder (success)",
 }
 PAIRS = (("both", "visual"), ("objects", "visual"), ("both", "objects"),
          ("dinov2", "efficientnet"), ("dinov2", "random_dinov2"), ("efficientnet", "random_dinov2"))  # fmt: skip
