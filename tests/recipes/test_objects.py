@@ -4,15 +4,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+import imageio.v3 as iio
 import numpy as np
 import pytest
 
 from worldrl import checkpoint
 from worldrl.errors import ConfigError
-from worldrl.recipes import experiment
+from worldrl.recipes import experiment, train
 from worldrl.recipes.config import compose
 from worldrl.recipes.jobs import left
-from worldrl.recipes.objects import grid, jobs, report
+from worldrl.recipes.objects import grid, jobs, picture, report
 from worldrl.recipes.objects.grid import Cell
 
 
@@ -77,3 +78,16 @@ def test_an_unknown_experiment_or_study_is_refused(tmp_path: Path) -> None:
     config = compose("experiment", ["name=objects", "studies=[tuch]", f"out={tmp_path}"], schema=experiment.Config)
     with pytest.raises(ConfigError, match="studies must be among those of objects, got tuch"):
         experiment.run(config)
+
+
+def test_the_picture_shows_frames_and_what_two_models_draw_of_them(tmp_path: Path) -> None:
+    assert picture.draw(tmp_path, tmp_path, seed=0) is None
+    tiny = ["steps=60", "warmup=40", "checks=0", "episodes=1", "storm.size=tiny", "agent.starts=4", "agent.horizon=2"]
+    for what in ("visual", "both"):
+        out = f"out={tmp_path / 'cells' / f'touch-{what}-0' / 'run'}"
+        train.run(compose("train", [*tiny, out, f"inputs={what}"], schema=train.Config))
+    file = picture.draw(tmp_path, tmp_path, seed=0)
+    assert file is not None
+    shown = iio.imread(file)
+    assert shown.shape == (3 * 3 * 64, 8 * 3 * 64, 3)
+    assert all(row.std() > 1.0 for row in np.split(shown, 3))

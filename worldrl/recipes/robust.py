@@ -100,6 +100,6 @@ def _load(folder: Path, trained: train.Config, pipeline: Any) -> training.Parts:
 
     model = StormWorldModel.from_pretrained(folder / "model")
     pipeline.require(model.pipeline, owner=str(folder / "model"))
-    shrink = training.to_frames if model.visual else None
+    shrink = training.as_read if model.visual else None
     agent = ActorCritic.from_pretrained(folder / "agent")
     return training.Parts(pipeline, model, agent, learner=None, buffer=None, shrink=shrink)

@@ -19,7 +19,7 @@ from worldrl.recipes.options import (
 )
 from worldrl.recipes.parts import encoder_for, fit_pipeline, make_env, seeds_for, use_threads, versions
 from worldrl.recipes.telling import bar, say
-from worldrl.recipes.training import Lived, Parts, evaluate, imagine, play_at_random, save_starts, to_frames
+from worldrl.recipes.training import Lived, Parts, as_read, evaluate, imagine, play_at_random, save_starts
 
 INPUTS = ("both", "objects", "visual")
 
@@ -178,7 +178,7 @@ def _parts(config: Config, env: Any, pipeline: Any, lived: Lived) -> Parts:
         agent_lr=chosen.lr, starts=chosen.starts, context=chosen.context, horizon=chosen.horizon, seed=config.seed,
     )  # fmt: skip
     buffer = ReplayBuffer(config.steps, tokens=(k, d), frame=SIDE if visual else 0, acts=acts)
-    shrink = to_frames if visual else None
+    shrink = as_read if visual else None
     tokens = pipeline(*(np.stack(one) for one in (lived.frames, lived.proprio, lived.labels)))
     pictures = None if shrink is None else shrink(np.stack(lived.frames))
     for i, act in enumerate(lived.acts):

@@ -76,7 +76,7 @@ def play_at_random(env: Any, *, steps: int, seed: int) -> Lived:
     return lived
 
 
-def to_frames(frames: Any) -> Any:
+def as_read(frames: Any) -> Any:
     """Return frames ``(b, h, w, 3)`` uint8 as the world model reads them, ``(b, 3, 64, 64)`` uint8."""
     from worldrl.encoders.thumbnails import shrink
     from worldrl.storm.autoencoders import SIDE

@@ -8,6 +8,7 @@ import numpy as np
 
 from worldrl.evaluation.intervals import mean_over_seeds, paired_over_seeds
 from worldrl.recipes.objects.grid import ENCODERS, INPUTS, STEPS, Cell, cells
+from worldrl.recipes.objects.picture import draw
 from worldrl.recipes.table import markdown
 
 Figures = dict[str, Any]
@@ -24,7 +25,7 @@ PAIRS = (("both", "visual"), ("objects", "visual"), ("both", "objects"),
 
 
 def write(root: Path, results: Path, *, seeds: list[int]) -> str:
-    """Write ``objects.json`` and ``objects.md`` into a folder, and return the table.
+    """Write ``objects.json``, ``objects.md`` and, where its models are, ``objects.png``, and return the table.
 
     Args:
         root: Run folder of the grid.
@@ -45,6 +46,7 @@ def write(root: Path, results: Path, *, seeds: list[int]) -> str:
     )
     text = "\n\n".join(part for part in [*parts, made, f"Missing: {', '.join(missing)}." if missing else ""] if part)
     (results / "objects.md").write_text(text + "\n")
+    draw(root, results, seed=seeds[0])
     return text
 
 
