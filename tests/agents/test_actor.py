@@ -17,6 +17,7 @@ class Numbers:
 
     def __init__(self, masks: str) -> None:
         self.masks, self.labels, self.objects = masks, None, ("fingers", "ball")
+        self.labelled = self.objects
 
     def __call__(self, frames: Any, proprio: Any, labels: Any) -> Any:
         self.labels = labels

@@ -65,6 +65,7 @@ class Proprio:
 
     def __init__(self, masks: str = "none") -> None:
         self.masks, self.objects = masks, ("point", "goal")
+        self.labelled = self.objects
 
     def __call__(self, frames: Any, proprio: Array, labels: Any) -> Array:
         return proprio

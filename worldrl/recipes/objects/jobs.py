@@ -95,7 +95,7 @@ def _diffusion(folder: Path, cell: Cell) -> Options:
 
     inputs = {
         "objects": ["objects=simulator"],
-        "visual": ["objects=no_objects", "objects.visual=4"],
+        "visual": ["objects.masks=no_objects", "objects.visual=4"],
         "both": ["objects=simulator", "objects.visual=4"],
     }
     names = [] if cell.what == "visual" else ["objects.names=[fingers,bead]"]
