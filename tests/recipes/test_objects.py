@@ -50,12 +50,20 @@ def test_the_report_says_what_the_cells_found(tmp_path: Path) -> None:
         for what, share in (("both", 0.9), ("objects", 0.89), ("visual", 0.2)):
             done(root, Cell("touch", what, seed), share + 0.01 * seed)
             done(root, Cell("diffusion", what, seed), 1.0 - share, imagined=0.5)
+    rows = [
+        {"method": "few_shot", "look": "colour and features", "seed": seed, "iou": {"mean": 0.8 + 0.1 * task},
+         "frames_per_second_cached": 40.0}
+        for seed in range(3) for task in range(2)
+    ]  # fmt: skip
+    results.mkdir()
+    (results / "masks.json").write_text(json.dumps({"rows": rows}))
     text = report.write(root, results, seeds=[0, 1, 2])
     told = json.loads((results / "objects.json").read_text())
     assert told["objects_and_visual_success"] == pytest.approx(0.91)
     assert told["visual_success"] == pytest.approx(0.21)
     assert np.allclose(told["per_seed"]["objects_success"], [0.89, 0.90, 0.91])
-    assert told["masks"] == "simulator" and told["few_shot_miou"] is None
+    assert told["masks"] == "simulator" and told["sam_miou"] is None
+    assert told["few_shot_miou"] == pytest.approx(0.85) and told["per_seed"]["few_shot_fps"] == [40.0] * 3
     assert "breakout-both-0" in told["missing"]
     assert "| objects and frame against frame alone | 3 | +70.0 [" in text and "| more |" in text
     assert "objects and frame against objects alone | 3 | +1.0" in text and "no difference" in text

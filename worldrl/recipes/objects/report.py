@@ -1,6 +1,7 @@
 """Tables and JSON of what objects are worth, of whatever cells there are."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,16 @@ def write(root: Path, results: Path, *, seeds: list[int]) -> str:
     found = {cell: figures for cell in wanted if (figures := _read(root, cell)) is not None}
     missing = [cell.name for cell in wanted if cell not in found]
     results.mkdir(parents=True, exist_ok=True)
-    figures = headline(found) | extractors(results) | {"cells": [_told(*one) for one in found.items()]}
-    (results / "objects.json").write_text(json.dumps(figures | {"missing": missing}, indent=1) + "\n")
+    found_here, measured = headline(found), extractors(results)
+    figures = {
+        **{name: _mean(values) for name, values in (measured | found_here).items()},
+        "masks": "simulator",
+        "per_seed": measured | found_here,
+        "probe": probe(results),
+        "cells": [_told(*one) for one in found.items()],
+        "missing": missing,
+    }
+    (results / "objects.json").write_text(json.dumps(figures, indent=1) + "\n")
     parts = [_studies(found), _differences(found), _imagined(found)]
     made = (
         f"{len(found)} of {len(wanted)} cells are done. Those of OC-STORM take {STEPS:,} real steps; how many those of "
@@ -50,34 +59,37 @@ def write(root: Path, results: Path, *, seeds: list[int]) -> str:
     return text
 
 
-def headline(found: dict[Cell, Figures]) -> Figures:
-    """Return the success of each input on ``touch``, as means and by seed; None where nothing is there."""
+def headline(found: dict[Cell, Figures]) -> dict[str, list[float]]:
+    """Return the success of each input on ``touch``, by seed."""
     names = {"both": "objects_and_visual_success", "objects": "objects_success", "visual": "visual_success"}
-    by_seed = {name: _by_seed(found, "touch", what) for what, name in names.items()}
-    means = {name: _mean(values) for name, values in by_seed.items()}
-    return {**means, "masks": "simulator", "per_seed": by_seed}
+    return {name: _by_seed(found, "touch", what) for what, name in names.items()}
 
 
-def extractors(results: Path) -> Figures:
-    """Return what was measured of masks and of tokens: few-shot and MobileSAM masks, and the probe's table."""
+def extractors(results: Path) -> dict[str, list[float]]:
+    """Return what was measured of few-shot and MobileSAM masks by seed, means over tasks: IoU, and frames a second."""
     rows = _rows(results / "masks.json")
-    few = [row for row in rows if row["method"] == "few_shot" and row["look"] != "features"]
-    best = [row for row in few if row["look"] == "colour and features"]
+    few = [row for row in rows if row["method"] == "few_shot" and row["look"] == "colour and features"]
     sam = [row for row in rows if row["method"] == "mobilesam"]
-    rates = [row.get("frames_per_second_cached") or row["frames_per_second"] for row in best]
     return {
-        "few_shot_miou": _mean([_iou(row) for row in best]),
-        "few_shot_fps": _mean(rates),
-        "sam_miou": _mean([_iou(row) for row in sam]),
-        "probe": [
-            {name: row[name] for name in ("task", "reads", "encoder", "seed", "r2", "error_cm")}
-            for row in _rows(results / "probe.json")
-        ],
+        "few_shot_miou": _over_tasks(few, _iou),
+        "few_shot_fps": _over_tasks(few, lambda row: float(row["frames_per_second_cached"])),
+        "sam_miou": _over_tasks(sam, _iou),
     }
 
 
+def probe(results: Path) -> list[Figures]:
+    """Return how well tokens tell where things are, a row for each task, encoder and seed."""
+    names = ("task", "reads", "encoder", "seed", "r2", "error_cm")
+    return [{name: row[name] for name in names} for row in _rows(results / "probe.json")]
+
+
+def _over_tasks(rows: list[Figures], figure: Callable[[Figures], float]) -> list[float]:
+    seeds = sorted({row["seed"] for row in rows})
+    return [float(np.mean([figure(row) for row in rows if row["seed"] == seed])) for seed in seeds]
+
+
 def _iou(row: Figures) -> float:
-    return float(row["iou"]["mean"] if isinstance(row["iou"], dict) else row["iou"])
+    return float(row["iou"]["mean"])
 
 
 def _rows(path: Path) -> list[Figures]:
