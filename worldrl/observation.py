@@ -160,7 +160,9 @@ class ObservationPipeline:
         if encoder is not None:
             tensors |= fit_pca(tokens[:, 1 : tokens_in_all - visual, : len(NUMBERS) + encoder.width], components)
             tokens = cls(tensors=tensors, **same)._raw(frames, proprio, labels)
-        tensors |= fit_scale(tokens, looks=slice(1, tokens_in_all - visual) if encoder is not None else None)
+        tensors |= fit_scale(
+            tokens, looks=slice(1, tokens_in_all - visual) if encoder is not None else None, visual=visual
+        )
         return cls(tensors=tensors, **same)
 
     def __call__(

@@ -13,6 +13,8 @@ from worldrl.types import FrozenEncoder
 MASKS = ("simulator", "few_shot", "none", "no_objects")
 LOOK_SCALE = 0.3
 """Standard deviation of the first number of an object's look, where those of geometry have one (our choice)."""
+VISUAL_SCALE = 0.1
+"""Standard deviation of the numbers of visual tokens (our choice)."""
 LEAST_LOOK = 1e-2
 """Spread of looks, in units of the features, that counts as one at least: looks that are all alike are not noise."""
 OF_TOKENIZER = "tokenizer."
@@ -76,13 +78,16 @@ def fit_pca(tokens: Tensor, components: int) -> dict[str, Tensor]:
     return {"pca_mean": mean, "pca": directions[:components].T.contiguous() / first.clamp_min(LEAST_LOOK)}
 
 
-def fit_scale(tokens: Tensor, *, looks: slice | None) -> dict[str, Tensor]:
+def fit_scale(tokens: Tensor, *, looks: slice | None, visual: int = 0) -> dict[str, Tensor]:
     """Standardise each number of each token; what hardly moves keeps a floor, so that noise does not become a signal.
 
     The look keeps the proportions the PCA gave it, as later components are small because they say little, and is made
-    smaller than geometry as a whole; ``looks`` says which tokens have one.
+    smaller than geometry as a whole; ``looks`` says which tokens have one. The last ``visual`` tokens, whose many numbers
+    tell every recorded frame from every other, are made smaller still: at full size a clone learns its few
+    demonstrations by heart from them and looks at no object any more.
     """
     mean, std = tokens.mean(dim=0), tokens.std(dim=0).clamp_min(0.02)
     if looks is not None:
         mean[looks, len(NUMBERS) :], std[looks, len(NUMBERS) :] = 0.0, 1.0 / LOOK_SCALE
+    std[len(std) - visual :] /= VISUAL_SCALE
     return {"mean": mean, "std": std}
