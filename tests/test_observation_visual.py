@@ -106,3 +106,9 @@ def test_nothing_but_proprioception_may_be_left(data: dict[str, Array]) -> None:
     pipeline = fit(data, masks="no_objects")
     assert pipeline.shape[0] == 1
     assert (pipeline(data["frames"], data["proprio"], None)[:, 0].std(axis=0)[: data["proprio"].shape[1]] > 0.5).all()
+
+
+def test_visual_tokens_are_smaller_than_objects(data: dict[str, Array]) -> None:
+    tokens = fit(data, visual=1)(data["frames"], data["proprio"], data["labels"])
+    assert np.median(tokens[:, -1].std(axis=0)) <= 0.11
+    assert np.median(tokens[:, 1, :2].std(axis=0)) > 0.9

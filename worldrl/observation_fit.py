@@ -82,8 +82,8 @@ def fit_scale(tokens: Tensor, *, looks: slice | None, visual: int = 0) -> dict[s
     """Standardise each number of each token; what hardly moves keeps a floor, so that noise does not become a signal.
 
     The look keeps the proportions the PCA gave it, as later components are small because they say little, and is made
-    smaller than geometry as a whole; ``looks`` says which tokens have one. The last ``visual`` tokens, whose many numbers
-    tell every recorded frame from every other, are made smaller still: at full size a clone learns its few
+    smaller than geometry as a whole; ``looks`` says which tokens have one. The last ``visual`` tokens, whose many
+    numbers tell every recorded frame from every other, are made smaller still: at full size a clone learns its few
     demonstrations by heart from them and looks at no object any more.
     """
     mean, std = tokens.mean(dim=0), tokens.std(dim=0).clamp_min(0.02)
