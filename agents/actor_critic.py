@@ -11,6 +11,7 @@ from torch.nn.functional import one_hot
 
 from worldrl import checkpoint, symlog
 from worldrl.errors import CheckpointError
+from worldrl.networks import mlp
 
 RANGE = (0.05, 0.95)
 """Quantiles of the returns between which their scale is measured."""
@@ -59,9 +60,10 @@ class ActorCritic(nn.Module):
         }  # fmt: skip
         self.discrete, self.acts = discrete, acts
         self.gamma, self.lam, self.entropy = gamma, lam, entropy
-        self.actor = _network(state_dim, width, depth, acts if discrete else 2 * acts)
-        self.critic = _network(state_dim, width, depth, symlog.BINS)
-        self.slow_critic = _network(state_dim, width, depth, symlog.BINS)
+        sizes = [state_dim, *[width] * depth]
+        self.actor = mlp(sizes, last=acts if discrete else 2 * acts, from_zero=True)
+        self.critic = mlp(sizes, last=symlog.BINS, from_zero=True)
+        self.slow_critic = mlp(sizes, last=symlog.BINS, from_zero=True)
         self.slow_critic.load_state_dict(self.critic.state_dict())
         self.slow_critic.requires_grad_(False)
         self.register_buffer("scale", torch.zeros(()))
@@ -183,14 +185,3 @@ def lambda_returns(
         following = rews[:, t] + discounts[:, t] * ((1.0 - lam) * values[:, t + 1] + lam * following)
         rets.append(following)
     return torch.stack(rets[::-1], dim=1)
-
-
-def _network(inputs: int, width: int, depth: int, outputs: int) -> nn.Sequential:
-    """Return hidden layers with layer norm and SiLU; what comes out is zero at first."""
-    layers: list[nn.Module] = []
-    for i in range(depth):
-        layers += [nn.Linear(inputs if i == 0 else width, width, bias=False), nn.LayerNorm(width), nn.SiLU()]
-    last = nn.Linear(width, outputs)
-    nn.init.zeros_(last.weight)
-    nn.init.zeros_(last.bias)
-    return nn.Sequential(*layers, last)

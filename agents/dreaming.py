@@ -1,7 +1,7 @@
 """How an agent that was trained in the imagination of a world model acts: it reads what it sees as the model does."""
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ class _Memory:
     rng: torch.Generator
     tokens: deque[Tensor]
     frames: deque[Tensor]
-    acts: deque[Tensor] = field(default_factory=deque)
+    acts: deque[Tensor]
 
 
 class DreamingActor:
@@ -52,7 +52,9 @@ class DreamingActor:
         """
         check_objects(self.pipeline, env)
         rng = torch.Generator().manual_seed(seed)
-        self._memories[slot] = _Memory(rng, deque(maxlen=self.window), deque(maxlen=self.window))
+        # One action fewer than observations: the one that follows the last is yet to be chosen.
+        lengths = (self.window, self.window, self.window - 1)
+        self._memories[slot] = _Memory(rng, *(deque(maxlen=length) for length in lengths))
 
     def act(self, observations: list[Any], envs: list[Any], slots: Array) -> Array:
         """Return actions ``(b, a)`` in ``[-1, 1]``, or ``(b,)`` integers where they are discrete.
@@ -86,6 +88,4 @@ class DreamingActor:
         state = self.model.state(latents, hidden)
         act = self.agent.act(state, deterministic=self.deterministic, rng=memory.rng)[0].clamp(-1.0, 1.0)
         memory.acts.append(act)
-        while len(memory.acts) > self.window - 1:
-            memory.acts.popleft()
         return np.asarray(act.numpy())

@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-FOUNDATION = {"", "errors", "types", "checkpoint", "clusters", "symlog"}
+FOUNDATION = {"", "errors", "types", "checkpoint", "clusters", "networks", "symlog"}
 """What every room may use; ``""`` is the package itself, for its version."""
 
 ALLOWED: dict[str, set[str]] = {
@@ -17,6 +17,7 @@ ALLOWED: dict[str, set[str]] = {
     "types": set(),
     "checkpoint": {"", "errors"},
     "clusters": set(),
+    "networks": set(),
     "symlog": set(),
     "data": FOUNDATION,
     "encoders": FOUNDATION | {"data"},

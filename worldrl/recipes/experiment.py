@@ -1,6 +1,5 @@
 """Run an experiment of this project as a grid that goes on where it stopped, and write its report."""
 
-import os
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -41,8 +40,7 @@ class Config:
 def run(config: Config) -> str:
     """Run what is not done yet, then write the report of all that is."""
     from worldrl.recipes import records
-    from worldrl.recipes.jobs import left
-    from worldrl.recipes.runner import Limits, run_jobs
+    from worldrl.recipes.runner import run_left
 
     grid, jobs, report = (import_module(f"worldrl.recipes.{config.name}.{part}") for part in ("grid", "jobs", "report"))
     out, results = Path(config.out or f"runs/{config.name}"), Path(config.results)
@@ -50,16 +48,12 @@ def run(config: Config) -> str:
     wanted = [cell for cell in grid.cells(config.seeds) if not config.studies or cell.study in config.studies]
     if not wanted:
         raise ConfigError(f"studies must be among those of {config.name}, got {', '.join(config.studies)}.")
-    ahead = left(jobs.plan(out, wanted))
-    workers = config.workers or len(os.sched_getaffinity(0))
-    hours = sum(job.seconds for job in ahead) / (workers * 3600.0)
-    say(f"{len(ahead)} jobs are to be run; that takes about {hours:.1f} h with {workers} workers")
-    if not config.dry:
-        failed = run_jobs(ahead, Limits(workers, 60.0 * config.job_minutes, 60.0 * config.minutes or float("inf")), say)
-        if failed:
-            say(
-                f"{len(failed)} jobs failed; their folders hold log.txt and failed.json, and a new run tries them again"
-            )
+    failed = run_left(
+        jobs.plan(out, wanted), say, workers=config.workers, minutes=config.minutes, job_minutes=config.job_minutes,
+        dry=config.dry,
+    )  # fmt: skip
+    if failed:
+        say(f"{len(failed)} jobs failed; their folders hold log.txt and failed.json, and a new run tries them again")
     records.keep(out, results / config.name, [cell.name for cell in grid.cells(config.seeds)])
     text: str = report.write(out, results, seeds=config.seeds)
     return text

@@ -1,7 +1,8 @@
 """Jobs of a grid: each is a process of its own, has a folder of its own, and is done once its ``done.json`` stands."""
 
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,3 +67,22 @@ def left(jobs: Sequence[Job]) -> list[Job]:
         if job.kind == "cell" and not job.is_done():
             want(job)
     return [job for job in jobs if job.folder in wanted]
+
+
+def work(spec: str, runs: Mapping[str, Callable[[Path, Options], Options]]) -> None:
+    """Run one job in its own process and write ``done.json`` when all of it stands.
+
+    Args:
+        spec: The file that the runner wrote.
+        runs: What runs each kind of job: called with its folder and options, returns what it found.
+    """
+    from worldrl import checkpoint
+    from worldrl.recipes.parts import use_threads
+
+    job = json.loads(Path(spec).read_text())
+    folder, options = Path(job["folder"]), job["options"]
+    use_threads(job["threads"])
+    began = time.perf_counter()
+    result = runs[job["kind"]](folder, options)
+    seconds = round(time.perf_counter() - began, 1)
+    checkpoint.write_json(folder / "done.json", {"options": options, "seconds": seconds, **result})

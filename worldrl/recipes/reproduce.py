@@ -1,6 +1,5 @@
 """Reproduce a published experiment as a grid that continues where it stopped."""
 
-import os
 import shlex
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -100,8 +99,7 @@ class Config:
 def run(config: Config) -> str:
     """Run what is not done yet, then write tables, plots and JSON of all that is."""
     from worldrl.recipes import records
-    from worldrl.recipes.jobs import left
-    from worldrl.recipes.runner import Limits, run_jobs
+    from worldrl.recipes.runner import run_left
     from worldrl.recipes.world4rl import report
     from worldrl.recipes.world4rl.jobs import plan
 
@@ -111,14 +109,9 @@ def run(config: Config) -> str:
     out, results = Path(config.out), Path(config.results)
     records.restore(out, results / config.experiment)
     jobs = plan(out, wanted, settings)
-    ahead = left(jobs)
-    workers = config.workers or len(os.sched_getaffinity(0))
-    hours = sum(job.seconds for job in ahead) / (workers * 3600.0)
-    say(f"{len(ahead)} of {len(jobs)} jobs are to be run; that takes about {hours:.1f} h with {workers} workers")
-    failed = []
-    if not config.dry:
-        limits = Limits(workers, 60.0 * config.job_minutes, 60.0 * config.minutes or float("inf"))
-        failed = run_jobs(ahead, limits, say)
+    failed = run_left(
+        jobs, say, workers=config.workers, minutes=config.minutes, job_minutes=config.job_minutes, dry=config.dry
+    )
     words = changes(config, leave=("experiment", "tier", *HERE))
     command = shlex.join(["worldrl", "reproduce", config.experiment, f"tier={config.tier}", *words])
     every = list(cells(tasks=config.tasks, seeds=config.seeds, tier=max(METHODS)))

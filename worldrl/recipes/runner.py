@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from worldrl.recipes.jobs import Job
+from worldrl.recipes.jobs import Job, left
 
 COMMAND = [sys.executable, "-m"]
 LAST_LINES = 5
@@ -51,6 +51,26 @@ class _Running:
             self.process.kill()
             self.process.wait()
         self.log.close()
+
+
+def run_left(
+    jobs: Sequence[Job], tell: Callable[[str], None], *, workers: int, minutes: float, job_minutes: float, dry: bool
+) -> list[Job]:
+    """Say what of some jobs is to be run and how long that takes, run it, and return what failed.
+
+    Args:
+        jobs: In an order in which each comes after what it needs.
+        tell: Called with one line for the whole and one for each job that ends.
+        workers: Jobs at a time; 0 for one a core.
+        minutes: No job is begun after so long; 0 for no limit.
+        job_minutes: A job that takes longer has failed.
+        dry: Whether to say it only.
+    """
+    ahead = left(jobs)
+    workers = workers or len(os.sched_getaffinity(0))
+    hours = sum(job.seconds for job in ahead) / (workers * 3600.0)
+    tell(f"{len(ahead)} of {len(jobs)} jobs are to be run; that takes about {hours:.1f} h with {workers} workers")
+    return [] if dry else run_jobs(ahead, Limits(workers, 60.0 * job_minutes, 60.0 * minutes or float("inf")), tell)
 
 
 def run_jobs(jobs: Sequence[Job], limits: Limits, tell: Callable[[str], None]) -> list[Job]:

@@ -115,7 +115,7 @@ def run(config: Config) -> str:
             pipeline = _pipeline(config, env, lived, encoder)
             parts = _parts(config, env, pipeline, lived)
         with watch.stage("train"):
-            curve = _go_on(config, env, parts, lived)
+            curve = _go_on(config, env, parts)
         with watch.stage("evaluate"):
             figures = evaluate(config, parts, config.episodes) | imagine(config, env, parts)
     pipeline.save_pretrained(out / "observation")
@@ -140,7 +140,7 @@ def run(config: Config) -> str:
 
 def _pipeline(config: Config, env: Any, lived: Lived, encoder: Any) -> Any:
     """Fit what turns frames into tokens on what random play saw."""
-    frames, proprio, labels = (np.stack(one) for one in (lived.frames, lived.proprio, lived.labels))
+    frames, proprio, labels = lived.seen()
     visual = config.inputs == "visual"
     return fit_pipeline(
         frames, proprio, labels, objects=tuple(env.unwrapped.objects), task=config.env.id,
@@ -179,8 +179,9 @@ def _parts(config: Config, env: Any, pipeline: Any, lived: Lived) -> Parts:
     )  # fmt: skip
     buffer = ReplayBuffer(config.steps, tokens=(k, d), frame=SIDE if visual else 0, acts=acts)
     shrink = as_read if visual else None
-    tokens = pipeline(*(np.stack(one) for one in (lived.frames, lived.proprio, lived.labels)))
-    pictures = None if shrink is None else shrink(np.stack(lived.frames))
+    frames, proprio, labels = lived.seen()
+    tokens = pipeline(frames, proprio, labels)
+    pictures = None if shrink is None else shrink(frames)
     for i, act in enumerate(lived.acts):
         seen = {"tokens": tokens[i]} | ({} if pictures is None else {"frames": pictures[i]})
         buffer.add(
@@ -190,7 +191,7 @@ def _parts(config: Config, env: Any, pipeline: Any, lived: Lived) -> Parts:
     return Parts(pipeline, model, agent, learner, buffer, shrink)
 
 
-def _go_on(config: Config, env: Any, parts: Parts, lived: Lived) -> list[dict[str, float]]:
+def _go_on(config: Config, env: Any, parts: Parts) -> list[dict[str, float]]:
     """Act and learn until the real steps are used up; return what the evaluations on the way found."""
     losses = _learn(parts, config.warmup // config.every * config.updates)
     actor, show, curve = parts.actor(config, deterministic=False), bar("train"), list[dict[str, float]]()

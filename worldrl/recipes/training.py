@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from worldrl.recipes.parts import make_env, seeds_for
+from worldrl.types import Array
 
 if TYPE_CHECKING:
     from worldrl.recipes.train import Config
@@ -50,6 +51,11 @@ class Lived:
     rews: list[float] = field(default_factory=list)
     ends: list[bool] = field(default_factory=list)
     episodes: list[int] = field(default_factory=list)
+
+    def seen(self) -> tuple[Array, Array, Array]:
+        """Return frames, proprioception and labels, as a pipeline takes them."""
+        frames, proprio, labels = (np.stack(one) for one in (self.frames, self.proprio, self.labels))
+        return frames, proprio, labels
 
 
 def play_at_random(env: Any, *, steps: int, seed: int) -> Lived:

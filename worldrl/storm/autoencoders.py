@@ -1,25 +1,17 @@
 """From object tokens and frames to the logits of categorical latents, and back."""
 
-from itertools import pairwise
-
 import torch
 from einops import rearrange
 from einops.layers.torch import Rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from worldrl.networks import mlp
+
 SIDE = 64
 """Pixels of the frames that are read and drawn."""
 COARSE = 4
 """Side of the last feature map of a frame."""
-
-
-def mlp(sizes: list[int], *, last: int) -> nn.Sequential:
-    """Return linear layers with layer norm and SiLU between them, and a plain one of ``last`` outputs at the end."""
-    layers: list[nn.Module] = []
-    for below, above in pairwise(sizes):
-        layers += [nn.Linear(below, above, bias=False), nn.LayerNorm(above), nn.SiLU()]
-    return nn.Sequential(*layers, nn.Linear(sizes[-1], last))
 
 
 class TokenCoder(nn.Module):

@@ -11,7 +11,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from worldrl import checkpoint, symlog
 from worldrl.errors import CheckpointError, ConfigError
-from worldrl.storm.autoencoders import FrameCoder, TokenCoder, mlp
+from worldrl.networks import mlp
+from worldrl.storm.autoencoders import FrameCoder, TokenCoder
 from worldrl.storm.categorical import best, divergence, draw, flat, mix, uniform
 from worldrl.storm.query import Query
 from worldrl.storm.steps import Dream, Steps

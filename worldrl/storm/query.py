@@ -5,7 +5,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from worldrl.storm.autoencoders import mlp
+from worldrl.networks import mlp
 
 
 class Query(nn.Module):
@@ -21,10 +21,7 @@ class Query(nn.Module):
         super().__init__()
         self.query = nn.Parameter(0.02 * torch.randn(1, 1, width))
         self.attend = nn.MultiheadAttention(width, heads, batch_first=True)
-        self.head = mlp([width, width], last=outputs)
-        last = self.head[-1]
-        for parameter in last.parameters():
-            nn.init.zeros_(parameter)
+        self.head = mlp([width, width], last=outputs, from_zero=True)
 
     def forward(self, hidden: Float[Tensor, "b t k w"]) -> Float[Tensor, "b t o"]:
         """Return the prediction for every step."""

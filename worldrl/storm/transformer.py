@@ -38,8 +38,7 @@ class SpatialTemporal(nn.Module):
     after both kinds of attention, are our choice.
 
     Args:
-        tokens: Tokens ``k`` of a step.
-        latent: Numbers of the latents of a token, one for each token.
+        latents: Numbers of the latents of each of the ``k`` tokens of a step.
         acts: Numbers of an action.
         width: Of the hidden states ``w``.
         depth: Layers.

@@ -17,6 +17,7 @@ from torch.nn.functional import pad
 
 from worldrl import checkpoint
 from worldrl.encoders.thumbnails import SIZE, shrink, to_frames
+from worldrl.encoders.tokenizer import emphasis
 from worldrl.types import Array
 
 
@@ -143,7 +144,7 @@ def fit_decoder(
         rows = rng.integers(0, len(obs), batch_size)
         target = shrink(frames[rows])
         # What differs from the mean frame is small and is all that matters: it weighs ten times as much.
-        weight = 1.0 + 10.0 * (target - target.mean(dim=0)).abs().amax(dim=1, keepdim=True)
+        weight = emphasis(target, target.mean(dim=0), 10.0)
         loss = (weight * (decoder(torch.as_tensor(obs[rows])) - target).square()).mean()
         optimizer.zero_grad()
         loss.backward()

@@ -3,13 +3,11 @@
 ``python -m worldrl.recipes.objects.jobs SPEC.json`` runs one.
 """
 
-import json
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
-from worldrl.recipes.jobs import Job, Options
+from worldrl.recipes.jobs import Job, Options, work
 from worldrl.recipes.objects.grid import ENCODERS, STEPS, Cell, storm_words
 
 SHOTS = 3
@@ -142,15 +140,8 @@ def _encoder(folder: Path, cell: Cell) -> Options:
 
 
 def main(spec: str) -> None:
-    """Run one job and write ``done.json`` when all of it stands."""
-    from worldrl import checkpoint
-
-    job = json.loads(Path(spec).read_text())
-    folder, options = Path(job["folder"]), job["options"]
-    began = time.perf_counter()
-    result = (annotate if job["kind"] == "annotations" else run_cell)(folder, options)
-    seconds = round(time.perf_counter() - began, 1)
-    checkpoint.write_json(folder / "done.json", {"options": options, "seconds": seconds, **result})
+    """Run one job of the grid."""
+    work(spec, {"annotations": annotate, "cell": run_cell})
 
 
 if __name__ == "__main__":

@@ -3,12 +3,10 @@
 ``python -m worldrl.recipes.world4rl.jobs SPEC.json`` runs one.
 """
 
-import json
 import sys
-import time
 from pathlib import Path
 
-from worldrl.recipes.jobs import Job, Options
+from worldrl.recipes.jobs import Job, Options, work
 from worldrl.recipes.world4rl.grid import (
     ABLATIONS,
     Cell,
@@ -94,19 +92,10 @@ SECONDS = {
 
 
 def main(spec: str) -> None:
-    """Run one job and write ``done.json`` when all of it stands."""
-    from worldrl import checkpoint
-    from worldrl.recipes.parts import use_threads
+    """Run one job of the grid."""
     from worldrl.recipes.world4rl import cell, stages
 
-    job = json.loads(Path(spec).read_text())
-    folder, options = Path(job["folder"]), job["options"]
-    use_threads(job["threads"])
-    began = time.perf_counter()
-    run = {"data": stages.data, "world": stages.world, "cell": cell.run}[job["kind"]]
-    result = run(folder, options)
-    seconds = round(time.perf_counter() - began, 1)
-    checkpoint.write_json(folder / "done.json", {"options": options, "seconds": seconds, **result})
+    work(spec, {"data": stages.data, "world": stages.world, "cell": cell.run})
 
 
 if __name__ == "__main__":
