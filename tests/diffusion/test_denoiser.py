@@ -8,26 +8,30 @@ from worldrl.diffusion.actions import two_hot
 from worldrl.diffusion.denoiser import Denoiser
 from worldrl.diffusion.drift import LinearDrift
 from worldrl.diffusion.edm import NoiseSchedule
+from worldrl.diffusion.network import DenoiserNet
 from worldrl.diffusion.transformer import TokenDenoiserNet
 
 K, D, T, A = 3, 4, 2, 2
 
 
-class Oracle(nn.Module):
+class Oracle(DenoiserNet):
     """Answers with the ``F`` of a known clean change, one for each member."""
 
     def __init__(self, answers: Tensor) -> None:
         super().__init__()
         self.answers, self.schedule = answers, NoiseSchedule()
 
-    def forward(self, x: Tensor, c_noise: Tensor, history: Tensor, codes: Tensor) -> Tensor:
+    def look(self, history: Tensor, codes: Tensor) -> None:
+        return None
+
+    def answer(self, x: Tensor, c_noise: Tensor, seen: None) -> Tensor:
         s = self.schedule.scales((4 * c_noise).exp())
         noisy = x / s.c_in.view(-1, 1, 1)
         clean = self.answers.expand(len(x), *self.answers.shape)
         return (clean - (s.c_skip.view(-1, 1, 1) * noisy)[:, None]) / s.c_out.view(-1, 1, 1, 1)
 
 
-def denoiser(net: nn.Module, *, drift: nn.Module | None = None) -> Denoiser:
+def denoiser(net: DenoiserNet, *, drift: nn.Module | None = None) -> Denoiser:
     ones = torch.ones(K, D)
     return Denoiser(net, NoiseSchedule(), drift=drift, change_scale=2 * ones, weight=ones.clone())
 

@@ -3,30 +3,34 @@
 import pytest
 import torch
 from einops import rearrange
-from torch import Tensor, nn
+from torch import Tensor
 
 from worldrl.diffusion.denoiser import Denoiser
 from worldrl.diffusion.edm import NoiseSchedule, expand
+from worldrl.diffusion.network import DenoiserNet
 from worldrl.diffusion.transformer import TokenDenoiserNet
 
 SHAPE, CODE = (3, 4), 6
 SCHEDULE = NoiseSchedule()
 
 
-class Oracle(nn.Module):
+class Oracle(DenoiserNet):
     """Knows the clean change of every row for each member, ``(b, m, *o)``, whatever it is shown."""
 
     def __init__(self, change: Tensor) -> None:
         super().__init__()
         self.change = change
 
-    def forward(self, x: Tensor, c_noise: Tensor, history: Tensor, codes: Tensor) -> Tensor:
+    def look(self, history: Tensor, codes: Tensor) -> None:
+        return None
+
+    def answer(self, x: Tensor, c_noise: Tensor, seen: None) -> Tensor:
         s = SCHEDULE.scales((4 * c_noise).exp())
         skipped = rearrange(expand(s.c_skip / s.c_in, x) * x, "b ... -> b 1 ...")
         return (self.change - skipped) / rearrange(expand(s.c_out, x), "b ... -> b 1 ...")
 
 
-def wrap(net: nn.Module, *, scale: float = 1.0) -> Denoiser:
+def wrap(net: DenoiserNet, *, scale: float = 1.0) -> Denoiser:
     ones = torch.ones(SHAPE)
     return Denoiser(net, SCHEDULE, drift=None, change_scale=scale * ones, weight=ones)
 

@@ -31,7 +31,13 @@ class LinearDrift(nn.Module):
 
     def forward(self, history: Float[Tensor, "b t k d"], codes: Float[Tensor, "b t c"]) -> Float[Tensor, "b k d"]:
         """Return the change that the linear model expects."""
-        return einsum(self._inputs(history, codes) - self.centre, self.weight, "b k f, k f d -> b k d")
+        own, shared = self._parts(history, codes)
+        mine, others = self.weight[:, : own.shape[-1]], self.weight[:, own.shape[-1] : -1]
+        always = self.weight[:, -1] - einsum(self.centre, self.weight, "k f, k f d -> k d")
+        # What all tokens are told is one product; written out a token, it would be copied once for each.
+        of_own, of_all = einsum(own, mine, "b k f, k f d -> b k d"), einsum(shared, others, "b f, k f d -> b k d")
+        change: Tensor = of_own + of_all + always
+        return change
 
     def fit(self, history: Tensor, codes: Tensor, change: Tensor, *, ridge: float = 20.0) -> None:
         """Fit by ridge regression on standardised inputs, token by token.
@@ -53,8 +59,11 @@ class LinearDrift(nn.Module):
             self.weight[token] = (solved / rearrange(spread[token].double(), "f -> f 1")).float()
 
     def _inputs(self, history: Tensor, codes: Tensor) -> Float[Tensor, "b k f"]:
+        own, shared = self._parts(history, codes)
+        return torch.cat([own, repeat(shared, "b f -> b k f", k=own.shape[1]), torch.ones_like(own[..., :1])], dim=-1)
+
+    def _parts(self, history: Tensor, codes: Tensor) -> tuple[Float[Tensor, "b k p"], Float[Tensor, "b s"]]:
+        """Return what each token is told of itself, and what all are told: the hand's past and the actions."""
         past = torch.cat([history[:, 1:] - history[:, :-1], history[:, -1:]], dim=1)
         own = rearrange(past, "b t k d -> b k (t d)")
-        hand = repeat(own[:, 0], "b f -> b k f", k=own.shape[1])
-        acts = repeat(codes, "b t c -> b k (t c)", k=own.shape[1])
-        return torch.cat([own, hand, acts, torch.ones_like(own[..., :1])], dim=-1)
+        return own, torch.cat([own[:, 0], rearrange(codes, "b t c -> b (t c)")], dim=-1)

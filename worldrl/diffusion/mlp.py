@@ -11,10 +11,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
+from worldrl.diffusion.network import DenoiserNet
 from worldrl.diffusion.transformer import NoiseEmbedding
 
 
-class FlatDenoiserNet(nn.Module):
+class FlatDenoiserNet(DenoiserNet):
     """Predict ``F`` of the EDM preconditioning for the tokens of the next observation, once for each ensemble member.
 
     Members share nothing: all are computed in one batched product (our choice).
@@ -42,32 +43,26 @@ class FlatDenoiserNet(nn.Module):
         tokens, features = obs_shape
         self.tokens, self.members = tokens, members
         self.noise = NoiseEmbedding()
-        numbers = tokens * features
+        self.numbers = numbers = tokens * features
         inputs = numbers * (history + 1) + history * code_dim + 2 * NoiseEmbedding.pairs
-        self.hidden = nn.ModuleList(Members(inputs if i == 0 else width, width, members) for i in range(depth))
+        self.first = Members(inputs, width, members)
+        self.others = nn.ModuleList(Members(width, width, members) for _ in range(depth - 1))
         self.out = Members(width, numbers, members, gain=0.1)
 
-    def forward(
-        self,
-        x: Float[Tensor, "b k d"],
-        c_noise: Float[Tensor, " b"],
-        history: Float[Tensor, "b t k d"],
-        codes: Float[Tensor, "b t c"],
-    ) -> Float[Tensor, "b m k d"]:
-        """Return ``F`` of every member.
+    def look(self, history: Float[Tensor, "b t k d"], codes: Float[Tensor, "b t c"]) -> Float[Tensor, "m b w"]:
+        """Return what past and actions add to the first layer."""
+        seen = torch.cat([rearrange(part, "b ... -> b (...)") for part in (history, codes)], dim=1)
+        weight = self.first.weight[:, self.numbers : -2 * NoiseEmbedding.pairs]
+        return torch.baddbmm(self.first.bias, seen.expand(self.members, -1, -1), weight)
 
-        Args:
-            x: The noisy next tokens, already times ``c_in``.
-            c_noise: The noise level as the network sees it.
-            history: Past tokens, newest last.
-            codes: Action codes, the action to be taken last.
-        """
-        seen = torch.cat(
-            [*(rearrange(part, "b ... -> b (...)") for part in (x, history, codes)), self.noise(c_noise)], 1
-        )
-        first, *others = self.hidden
-        h = silu(first(seen.expand(self.members, -1, -1)))
-        for layer in others:
+    def answer(
+        self, x: Float[Tensor, "b k d"], c_noise: Float[Tensor, " b"], seen: Float[Tensor, "m b w"]
+    ) -> Float[Tensor, "b m k d"]:
+        """Return ``F`` of every member."""
+        changes = rearrange(x, "b k d -> b (k d)").expand(self.members, -1, -1)
+        noise = self.noise(c_noise) @ self.first.weight[:, -2 * NoiseEmbedding.pairs :]
+        h = silu(torch.baddbmm(seen, changes, self.first.weight[:, : self.numbers]) + noise)
+        for layer in self.others:
             h = h + silu(layer(h))
         out: Tensor = rearrange(self.out(h), "m b (k d) -> b m k d", k=self.tokens)
         return out

@@ -8,13 +8,15 @@ that, not depth, decides the speed. Actions and noise level steer every block th
 from typing import Any
 
 import torch
-from einops import einsum, rearrange
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import gelu, scaled_dot_product_attention
+from torch.nn.functional import gelu, linear, scaled_dot_product_attention, silu
+
+from worldrl.diffusion.network import DenoiserNet
 
 
-class TokenDenoiserNet(nn.Module):
+class TokenDenoiserNet(DenoiserNet):
     """Predict ``F`` of the EDM preconditioning for the tokens of the next observation, once for each ensemble member.
 
     The members share the trunk and differ in their last two layers (shared trunk: our choice, for speed).
@@ -42,13 +44,13 @@ class TokenDenoiserNet(nn.Module):
     ) -> None:
         super().__init__()
         tokens, features = obs_shape
+        self.features = features
         self._config = {"width": width, "depth": depth, "heads": heads, "members": members}
         self.enter = nn.Linear(features * (history + 1), width)
         self.slot = nn.Parameter(0.02 * torch.randn(tokens, width))
         self.act = nn.Linear(history * code_dim, width)
-        self.condition = nn.Sequential(
-            nn.Linear(history * code_dim + 2 * NoiseEmbedding.pairs, 2 * width), nn.SiLU(), nn.Linear(2 * width, width)
-        )
+        self.first = nn.Linear(history * code_dim + 2 * NoiseEmbedding.pairs, 2 * width)
+        self.second = nn.Linear(2 * width, width)
         self.noise = NoiseEmbedding()
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
         self.heads = MemberHeads(width, features, members)
@@ -57,26 +59,23 @@ class TokenDenoiserNet(nn.Module):
         """Return what ``__init__`` needs beside the shapes, as plain JSON."""
         return dict(self._config)
 
-    def forward(
-        self,
-        x: Float[Tensor, "b k d"],
-        c_noise: Float[Tensor, " b"],
-        history: Float[Tensor, "b t k d"],
-        codes: Float[Tensor, "b t c"],
-    ) -> Float[Tensor, "b m k d"]:
-        """Return ``F`` of every member.
-
-        Args:
-            x: The noisy next tokens, already times ``c_in``.
-            c_noise: The noise level as the network sees it.
-            history: Past tokens, newest last.
-            codes: Action codes, the action to be taken last.
-        """
-        acts = rearrange(codes, "b t c -> b (t c)")
-        condition = self.condition(torch.cat([acts, self.noise(c_noise)], dim=-1))
+    def look(self, history: Float[Tensor, "b t k d"], codes: Float[Tensor, "b t c"]) -> tuple[Tensor, Tensor]:
+        """Return what past and actions add to the tokens ``(b, k, w)`` and to the first layer of the condition."""
+        acts, past = rearrange(codes, "b t c -> b (t c)"), rearrange(history, "b t k d -> b k (t d)")
+        known = linear(past, self.enter.weight[:, self.features :], self.enter.bias) + self.slot
         # Zero-started modulation alone lets actions in too slowly: they are also added to every token.
-        h = self.enter(torch.cat([x, rearrange(history, "b t k d -> b k (t d)")], dim=-1)) + self.slot
-        h = h + rearrange(self.act(acts), "b w -> b 1 w")
+        known = known + rearrange(self.act(acts), "b w -> b 1 w")
+        first = self.first
+        return known, linear(acts, first.weight[:, : acts.shape[1]], first.bias)
+
+    def answer(
+        self, x: Float[Tensor, "b k d"], c_noise: Float[Tensor, " b"], seen: tuple[Tensor, Tensor]
+    ) -> Float[Tensor, "b m k d"]:
+        """Return ``F`` of every member."""
+        known, steering = seen
+        noise = self.noise(c_noise)
+        condition = self.second(silu(steering + linear(noise, self.first.weight[:, -noise.shape[1] :])))
+        h = known + linear(x, self.enter.weight[:, : self.features])
         for block in self.blocks:
             h = block(h, condition)
         out: Tensor = self.heads(h, condition)
@@ -144,6 +143,8 @@ class MemberHeads(nn.Module):
         """Return every member's answer."""
         scale, shift = rearrange(self.steer(condition), "b (s w) -> s b 1 w", s=2)
         h = self.norm(h) * (1 + scale) + shift
-        hidden = einsum(h, self.hidden, "b k w, m w v -> b m k v") + rearrange(self.bias, "m v -> m 1 v")
-        out: Tensor = einsum(gelu(hidden, approximate="tanh"), self.out, "b m k v, m v d -> b m k d")
-        return out
+        # Members first: both products are then batched over them, and nothing is copied between.
+        flat = rearrange(h, "b k w -> (b k) w").expand(len(self.hidden), -1, -1)
+        hidden = torch.baddbmm(rearrange(self.bias, "m v -> m 1 v"), flat, self.hidden)
+        out: Tensor = torch.bmm(gelu(hidden, approximate="tanh"), self.out)
+        return rearrange(out, "m (b k) d -> b m k d", k=h.shape[1])

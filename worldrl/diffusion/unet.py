@@ -9,11 +9,13 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from worldrl.diffusion.network import DenoiserNet
+
 NOISE_SCALE = 100.0
 """Stretches ``c_noise``, a range of about two, over the frequencies of an embedding made for integer steps."""
 
 
-class FrameDenoiserNet(nn.Module):
+class FrameDenoiserNet(DenoiserNet):
     """Predict ``F`` of EDM for the next frame, given the frames before it and the actions between them.
 
     Past frames are concatenated to the noisy one on channels; the noise level and the codes of all the actions
@@ -82,36 +84,29 @@ class FrameDenoiserNet(nn.Module):
             "cond": self.cond,
         }
 
-    def forward(
-        self,
-        x: Float[Tensor, "b c h w"],
-        c_noise: Float[Tensor, " b"],
-        history: Float[Tensor, "b t c h w"],
-        codes: Float[Tensor, "b t code"],
-    ) -> Float[Tensor, "b c h w"]:
-        """Return ``F(x)``.
-
-        Args:
-            x: Noisy next frames ``(b, c, h, w)``, already multiplied by ``c_in``.
-            c_noise: Noise levels ``(b,)``, a quarter of the logarithm of sigma.
-            history: Past frames ``(b, t, c, h, w)``, newest last.
-            codes: Codes of the actions ``(b, t, code_dim)``, that of the action to be taken last.
+    def look(self, history: Float[Tensor, "b t c h w"], codes: Float[Tensor, "b t code"]) -> tuple[Tensor, Tensor]:
+        """Return past frames folded into channels ``(b, t c i j, h / i, w / j)`` and the embedded actions.
 
         Raises:
             ValueError: If ``history`` or ``codes`` have another shape than the network was made for.
         """
         self._check_inputs(history, codes)
-        side = self.unshuffle
-        frames = torch.cat([x[:, None], history], dim=1)
-        patches = rearrange(frames, "b t c (h i) (w j) -> b (t c i j) h w", i=side, j=side)
-        cond = self.embed_codes(rearrange(codes, "b t code -> b (t code)"))
+        past = rearrange(history, "b t c (h i) (w j) -> b (t c i j) h w", i=self.unshuffle, j=self.unshuffle)
+        return past, self.embed_codes(rearrange(codes, "b t code -> b (t code)"))
+
+    def answer(
+        self, x: Float[Tensor, "b c h w"], c_noise: Float[Tensor, " b"], seen: tuple[Tensor, Tensor]
+    ) -> Float[Tensor, "b c h w"]:
+        """Return ``F``."""
+        past, cond = seen
+        folded = rearrange(x, "b c (h i) (w j) -> b (c i j) h w", i=self.unshuffle, j=self.unshuffle)
         out: Tensor = self.unet(
-            patches.contiguous(memory_format=torch.channels_last),
-            NOISE_SCALE * c_noise,
+            torch.cat([folded, past], dim=1).contiguous(memory_format=torch.channels_last),
+            NOISE_SCALE * c_noise.expand(len(x)),
             class_labels=cond,
             return_dict=False,
         )[0]
-        return rearrange(out, "b (c i j) h w -> b c (h i) (w j)", i=side, j=side)
+        return rearrange(out, "b (c i j) h w -> b c (h i) (w j)", i=self.unshuffle, j=self.unshuffle)
 
     def _build_unet(self) -> Any:
         levels, attending = len(self.channels), 2 if self.attention else 0

@@ -8,7 +8,7 @@ over objects, our choice).
 from typing import Any
 
 import torch
-from einops import einsum
+from einops import einsum, rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -37,7 +37,8 @@ class GatedTokens(nn.Module):
         """Return the features."""
         # Of fixed size, or weights would grow while gates shrink and the price would buy nothing.
         read = self.read / self.read.square().mean(dim=(1, 2), keepdim=True).sqrt() * self.read.shape[1] ** -0.5
-        objects = einsum(obs[:, 1:], read, self.gate.clamp(0.0, 1.0), "b k d, k d w, k -> b w")
+        read = read * rearrange(self.gate.clamp(0.0, 1.0), "k -> k 1 1")
+        objects = einsum(obs[:, 1:], read, "b k d, k d w -> b w")
         out: Tensor = objects + self.own(obs[:, 0, : self.proprio])
         return out
 

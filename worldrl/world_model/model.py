@@ -1,5 +1,6 @@
 """Transition, success and disagreement behind one interface."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from worldrl.diffusion.actions import ActionCode, make_code
 from worldrl.diffusion.denoiser import Denoiser
 from worldrl.diffusion.drift import LinearDrift
 from worldrl.diffusion.edm import NoiseSchedule
+from worldrl.diffusion.network import DenoiserNet
 from worldrl.errors import CheckpointError, ConfigError
 from worldrl.types import Imagined
 from worldrl.world_model.success import FrameSuccess, TokenSuccess
@@ -218,19 +220,26 @@ BACKBONES = {"transformer": TOKEN_SIZES, "flat": FLAT_SIZES}
 """What may read tokens, and its shapes by name."""
 
 
-class WholeMembers(nn.Module):
-    """An ensemble of whole networks behind the call of one; their answers are stacked after the batch."""
+class WholeMembers(DenoiserNet):
+    """An ensemble of whole networks; their answers are stacked after the batch."""
 
-    def __init__(self, nets: list[nn.Module]) -> None:
+    def __init__(self, nets: Sequence[DenoiserNet]) -> None:
         super().__init__()
         self.nets = nn.ModuleList(nets)
 
-    def forward(self, x: Tensor, c_noise: Tensor, history: Tensor, codes: Tensor) -> Tensor:
-        """Return every member's answer ``(b, m, *o)``."""
-        return torch.stack([net(x, c_noise, history, codes) for net in self.nets], dim=1)
+    def look(self, history: Tensor, codes: Tensor) -> list[Any]:
+        """Return what every member looked at."""
+        return [net.look(history, codes) for net in self._each()]
+
+    def answer(self, x: Tensor, c_noise: Tensor, seen: list[Any]) -> Tensor:
+        """Return every member's answer ``(b, m, *o)`` for one noise level."""
+        return torch.stack([net.answer(x, c_noise, own) for net, own in zip(self._each(), seen, strict=True)], dim=1)
+
+    def _each(self) -> list[DenoiserNet]:
+        return [net for net in self.nets if isinstance(net, DenoiserNet)]
 
 
-def _backbone(obs_shape: tuple[int, ...], history: int, code_dim: int, args: dict[str, Any]) -> tuple[nn.Module, int]:
+def _backbone(obs_shape: tuple[int, ...], history: int, code_dim: int, args: dict[str, Any]) -> tuple[DenoiserNet, int]:
     """Build the network for tokens or frames, and say how many members answer."""
     if len(obs_shape) == 2:
         from worldrl.diffusion.mlp import FlatDenoiserNet
@@ -248,7 +257,7 @@ def _backbone(obs_shape: tuple[int, ...], history: int, code_dim: int, args: dic
         nets = [
             FrameDenoiserNet(obs_shape=(c, h, w), history=history, code_dim=code_dim, **rest) for _ in range(members)
         ]
-        return WholeMembers(list(nets)), members
+        return WholeMembers(nets), members
     raise ConfigError(f"obs_shape must be (k, d) for tokens or (c, h, w) for frames, got {obs_shape}.")
 
 
