@@ -83,8 +83,9 @@ def test_more_steps_of_the_tokenizer_are_another_pipeline(data: dict[str, Array]
 def test_observations_are_drawn_as_the_tokenizer_draws_the_frame(data: dict[str, Array]) -> None:
     pipeline = fit(data, visual=4, visual_steps=5)
     assert pipeline.tokenizer is not None
-    mean, std = pipeline.scale()
-    decoder = VisualDecoder.of(pipeline.tokenizer, obs_shape=pipeline.shape, mean=mean, std=std)
+    decoder = VisualDecoder.of(
+        pipeline.tokenizer, obs_shape=pipeline.shape, scale=pipeline.scale(), places=pipeline.places()
+    )
     drawn = decoder.decode(torch.from_numpy(pipeline(**data)))
     own = pipeline.tokenizer.decoder.decode(pipeline.tokenizer(data["frames"]))
     np.testing.assert_allclose(drawn.astype(int), own.astype(int), atol=1)

@@ -75,13 +75,26 @@ def test_tuning_draws_imagined_observations_better_and_recorded_ones_still() -> 
 
 
 @pytest.mark.parametrize("preserve", [0.0, 1.0])
-def test_the_preservation_ratio_says_what_is_drawn_from(preserve: float) -> None:
+def test_visual_tokens_are_preserved_by_their_ratio_and_what_says_where_things_are_always(preserve: float) -> None:
     drawn: list[torch.Tensor] = []
     decoder, pairs = strayed()
     decoder.register_forward_pre_hook(lambda _, inputs: drawn.append(inputs[0]))
     tune_decoder(decoder, pairs, steps=2, preserve=preserve)
-    source = (pairs.imagined, pairs.real)[int(preserve)]
+    source = torch.cat([pairs.real[:, :1], (pairs.imagined, pairs.real)[int(preserve)][:, 1:]], dim=1)
     assert all((row == source).flatten(1).all(dim=1).any() for row in drawn[0])
+
+
+def test_tuning_teaches_to_paint_an_object_where_its_token_says_whatever_the_latent() -> None:
+    torch.manual_seed(0)
+    decoder = VisualDecoder(obs_shape=(3, 32), visual=1, width=8).eval()
+    real, frames = torch.zeros(64, 3, 32), np.full((64, 64, 64, 3), 40, np.uint8)
+    for i, (x, y) in enumerate(np.random.default_rng(0).integers(0, 48, (64, 2)).tolist()):
+        frames[i, y : y + 16, x : x + 16] = 240
+        real[i, 1, :2] = torch.tensor([x + 8, y + 8]) / 32 - 1  # and the latent says nothing
+    assert not decoder.paint(real[:, :2]).any()
+    tune_decoder(decoder, Pairs(real, real, frames), steps=120, batch_size=8)
+    drawn, inside = decoder.decode(real)[..., 0], frames[..., 0] == 240
+    assert drawn[inside].mean() > drawn[~inside].mean() + 60
 
 
 def test_a_loss_that_is_no_number_is_refused() -> None:

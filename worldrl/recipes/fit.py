@@ -32,7 +32,7 @@ class Config:
     without: list[str] = field(default_factory=list, metadata={"help": "whose episodes are left out: random, policy"})
     decoder_steps: int = option(600, "gradient steps of the decoder of object tokens; 0 for no decoder at all")
     post_steps: int = option(
-        300, "gradient steps of the tokenizer's decoder on imagined visual tokens; 0 leaves it as encode made it"
+        600, "gradient steps of the decoder of visual tokens on imagined ones; 0 leaves it as encode made it"
     )
     preserve: float = option(0.5, "share of the visual tokens that stay as recorded then")
     batch_size: int = option(256, "transitions a step")
@@ -123,8 +123,9 @@ def visual_decoder(pipeline: Any) -> Any:
     """Return the decoder of a pipeline's visual tokens."""
     from worldrl.world_model.visual import VisualDecoder
 
-    mean, std = pipeline.scale()
-    return VisualDecoder.of(pipeline.tokenizer, obs_shape=pipeline.shape, mean=mean, std=std)
+    return VisualDecoder.of(
+        pipeline.tokenizer, obs_shape=pipeline.shape, scale=pipeline.scale(), places=pipeline.places()
+    )
 
 
 def _model(config: Config, task: _Task, index: int, count: int) -> Any:

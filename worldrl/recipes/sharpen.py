@@ -46,7 +46,7 @@ class Config:
     random: int = option(60, "episodes of random play")
     unseen: int = option(24, "held-out episodes, a third of them random play, which neither tokenizer nor world sees")
     fit_steps: int = option(600, "gradient steps of the dynamics")
-    post_steps: int = option(300, "gradient steps of tuning")
+    post_steps: int = option(600, "gradient steps of tuning")
     preserve: float = option(0.5, "share of the visual tokens that stay as recorded in tuning")
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2], metadata={"help": "seeds; a finished one is not rerun"})
     out: str = option("runs/sharpen", "folder with a run folder for each seed")

@@ -58,8 +58,9 @@ class TokenDecoder(nn.Module):
             nn.Conv2d(width, 2 * width, 3, padding=1),
             nn.PixelShuffle(2),
             nn.SiLU(),
-            nn.Conv2d(width // 2, 3, 3, padding=1),
+            nn.Conv2d(width // 2, 3, 3, padding=1, bias=False),
         )
+        self.grey = nn.Parameter(torch.full((3, 1, 1), 0.5))
 
     def know(self, centre: Tensor, spread: Tensor) -> None:
         """Say how centroids were standardised: mean and standard deviation ``(k - 1, 2)`` of each object's."""
@@ -77,8 +78,14 @@ class TokenDecoder(nn.Module):
         sharp = rearrange(place[..., 2:].clamp(-2.0, 6.0).exp(), "b k two -> b k 1 1 two")
         paint = (-(away.square() * sharp).sum(dim=-1)).exp()
         canvas = torch.einsum("b k r c, b k w -> b w r c", paint, look) + self.background
-        frames: Tensor = self.draw(canvas) + 0.5
+        frames: Tensor = self.draw(canvas) + self.grey
         return frames
+
+    def silence(self) -> "TokenDecoder":
+        """Draw nothing, zero everywhere, until trained: how it is laid over what another decoder draws."""
+        for parameter in (self.grey, *self.draw[-1].parameters()):
+            nn.init.zeros_(parameter)
+        return self
 
     @torch.no_grad()
     def decode(self, obs: Tensor) -> npt.NDArray[np.uint8]:
