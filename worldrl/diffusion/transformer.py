@@ -118,7 +118,7 @@ class Block(nn.Module):
         """Refine the tokens."""
         steer = rearrange(self.steer(condition), "b (s w) -> s b 1 w", s=6)
         h = h + steer[2] * self._attend(self.norm(h) * (1 + steer[0]) + steer[1])
-        update: Tensor = self.down(gelu(self.up(self.norm(h) * (1 + steer[3]) + steer[4]), approximate="tanh"))
+        update: Tensor = self.down(gelu(self.up(self.norm(h) * (1 + steer[3]) + steer[4])))
         refined: Tensor = h + steer[5] * update
         return refined
 
@@ -146,5 +146,5 @@ class MemberHeads(nn.Module):
         # Members first: both products are then batched over them, and nothing is copied between.
         flat = rearrange(h, "b k w -> (b k) w").expand(len(self.hidden), -1, -1)
         hidden = torch.baddbmm(rearrange(self.bias, "m v -> m 1 v"), flat, self.hidden)
-        out: Tensor = torch.bmm(gelu(hidden, approximate="tanh"), self.out)
+        out: Tensor = torch.bmm(gelu(hidden), self.out)
         return rearrange(out, "m (b k) d -> b m k d", k=h.shape[1])
