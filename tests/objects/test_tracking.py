@@ -22,8 +22,9 @@ class Filler:
         return torch.from_numpy(frames.copy()).permute(0, 3, 1, 2)
 
     def __call__(
-        self, maps: Tensor, points: Array, labels: npt.NDArray[np.integer], *, size: tuple[int, int]
+        self, maps: Tensor, points: Array, labels: npt.NDArray[np.integer], *, size: tuple[int, int], mask: Tensor
     ) -> object:
+        self.shown = mask
         offers = []
         for image, asked in zip(maps.numpy(), points, strict=True):
             x, y = asked[0].astype(int)
@@ -70,6 +71,15 @@ def test_a_hint_finds_what_has_jumped_away() -> None:
     hint = np.zeros_like(true)
     hint[22:26, 16:20] = 1  # a part of it will do
     np.testing.assert_array_equal(masks.follow(frame, hint=hint) == 1, (true == 1))
+
+
+def test_the_mask_of_the_frame_before_is_shown_beside_point_and_box() -> None:
+    filler = Filler()
+    masks, (frame, true) = PromptedMasks(filler, objects=2), scene((2, 30, 30))
+    masks.begin(true)
+    masks.follow(frame)
+    assert filler.shown.shape == (1, 48, 48)
+    np.testing.assert_array_equal(filler.shown[0] > 0, true == 2)
 
 
 def test_prompts_are_a_point_inside_and_the_box() -> None:
