@@ -32,8 +32,8 @@ def test_a_frame_run_needs_neither_encoder_nor_masks() -> None:
     assert compose("demo", ["pixels=48", "encoder=none", "objects=none"]).pixels == 48
 
 
-def test_the_bench_takes_an_encoder_by_name() -> None:
-    assert compose("bench", ["encoder=none"]).encoder.name == "none"
+def test_the_bench_takes_a_task_by_name() -> None:
+    assert compose("bench", ["env=push"]).env.id == "worldrl/Push-v0"
 
 
 def test_a_misspelt_choice_names_the_right_one() -> None:

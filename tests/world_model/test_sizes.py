@@ -3,16 +3,19 @@
 import pytest
 import torch
 
-from worldrl.world_model.model import BACKBONES, FRAME_SIZES, DiffusionWorldModel, sizes
+from worldrl.errors import ConfigError
+from worldrl.world_model.model import BACKBONES, DiffusionWorldModel, network
 
 FRAME, TOKENS = (3, 64, 64), (6, 42)
 READERS = [(FRAME, "transformer"), *((TOKENS, backbone) for backbone in BACKBONES)]
-CASES = [(*reader, name) for reader in READERS for name in FRAME_SIZES]
+NAMES = ["tiny", "small", "medium", "base"]
+CASES = [*((*reader, name) for reader in READERS for name in NAMES), (FRAME, "transformer", "published")]
 
 
 def dry(obs_shape: tuple[int, ...], backbone: str, name: str) -> DiffusionWorldModel:
     with torch.device("meta"):
-        return DiffusionWorldModel(obs_shape=obs_shape, act_dim=4, history=4, net=sizes(obs_shape, backbone)[name])
+        net = network(obs_shape, backbone=backbone, size=name)
+        return DiffusionWorldModel(obs_shape=obs_shape, act_dim=4, history=4, net=net)
 
 
 @pytest.mark.parametrize(("obs_shape", "backbone", "name"), CASES)
@@ -33,7 +36,15 @@ def test_the_published_frame_network_has_303_million_parameters() -> None:
 
 @pytest.mark.parametrize(("obs_shape", "backbone"), READERS)
 def test_sizes_grow_with_their_names(obs_shape: tuple[int, ...], backbone: str) -> None:
-    names = sizes(obs_shape, backbone)
-    counts = [sum(p.numel() for p in dry(obs_shape, backbone, name).parameters()) for name in names]
+    counts = [sum(p.numel() for p in dry(obs_shape, backbone, name).parameters()) for name in NAMES]
     assert counts == sorted(set(counts))
-    assert list(names) == ["tiny", "small", "medium", "base"]
+
+
+def test_the_reference_has_the_4_41_million_parameters_of_its_paper() -> None:
+    count = sum(parameter.numel() for parameter in dry(FRAME, "transformer", "published").denoiser.net.parameters())
+    assert count == 4_411_075  # with two-hot codes of four dimensions; 4,405,955 with four discrete actions
+
+
+def test_tokens_have_no_published_size() -> None:
+    with pytest.raises(ConfigError, match=r"size must be one of tiny, small, medium, base for observations \(6, 42\)"):
+        network(TOKENS, size="published")

@@ -8,13 +8,25 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-def peak_memory_gb() -> float:
+def peak_memory_gb(*, own: bool = False) -> float:
     """Return the most memory that this process or any one of its finished children has held, in gigabytes (1e9 bytes).
+
+    Args:
+        own: Leave the children out.
 
     It is resident memory of one process, the largest. The two are not added up: on Linux a child's peak starts from
     what its parent held, so even a tiny child would count the parent twice.
     """
-    return max(_own_peak(), _usage(resource.RUSAGE_CHILDREN)) / 1e9
+    return max(_own_peak(), 0 if own else _usage(resource.RUSAGE_CHILDREN)) / 1e9
+
+
+def forget_peak() -> bool:
+    """Let this process's own peak begin anew from what it holds now; return whether the system can do that."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # Linux: resets VmHWM
+    except OSError:
+        return False
+    return True
 
 
 def _own_peak() -> int:

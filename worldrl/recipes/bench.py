@@ -1,124 +1,148 @@
-"""Time what decides how long everything takes, on this machine, as it is now."""
+"""Time what decides how long everything takes, on this machine, beside what the machine could do."""
 
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from functools import partial
+import shlex
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
-import numpy as np
+from worldrl.errors import ConfigError
+from worldrl.recipes.config import changes
+from worldrl.recipes.options import EnvOptions, WorldModelOptions, check_positive, check_world_model, option
+from worldrl.recipes.parts import need, use_threads, versions
+from worldrl.recipes.telling import say
+from worldrl.recipes.timing.rate import Row
 
-from worldrl.recipes.options import (
-    EncoderOptions,
-    EnvOptions,
-    WorldModelOptions,
-    check_positive,
-    check_world_model,
-    option,
-)
-from worldrl.recipes.parts import make_env, need, use_threads
+TOKENS, FRAMES = (6, 42), (3, 64, 64)
+"""Observations of the untrained models: five objects with their look, and frames."""
+BATCHES = (1, 4, 16, 64, 256, 1024)
+FRAME_BATCH = 8
+SIZES = ("tiny", "small", "medium")
+ENCODERS = ("dinov2_vits14", "efficientnet_lite0")
+SEGMENTS = (1_000, 10_000, 100_000)
 
 
 @dataclass
 class Config:
     """Options of ``worldrl bench``."""
 
-    world: str = option("", "folder of a world; empty for an untrained model of the default shape")
-    env: EnvOptions = field(default_factory=EnvOptions)
+    out: str = option("", "file of all figures (.json), with table and plot beside it; empty for none")
+    world: str = option("", "folder of a world whose rate is wanted; empty for untrained models of all shapes")
+    env: EnvOptions = field(
+        default_factory=lambda: EnvOptions("worldrl/MetaWorld-drawer-close-v0", {"size": 64}),
+        metadata={"help": "real environment to compare with"},
+    )
     world_model: WorldModelOptions = field(default_factory=WorldModelOptions)
-    batch: int = option(64, "imagined environments side by side")
-    tokens: int = option(6, "tokens of the untrained model")
-    features: int = option(42, "numbers a token of the untrained model")
-    encoder: EncoderOptions = field(default_factory=EncoderOptions)
-    seconds: float = option(5.0, "how long each thing is timed, at least")
+    batch: int = option(256, "imagined environments side by side")
+    seconds: float = option(2.0, "how long each thing is timed, at least")
     threads: int = option(0, "threads of torch; 0 leaves them alone")
 
     def check(self) -> None:
         """Refuse options out of range."""
-        from worldrl.encoders import patch_of
-        from worldrl.encoders.tokens import check_tokens
-
-        check_positive(batch=self.batch, seconds=self.seconds, tokens=self.tokens, features=self.features)
+        check_positive(batch=self.batch, seconds=self.seconds)
         check_world_model(self.world_model)
-        if self.encoder.name != "none":
-            patch_of(self.encoder.name, self.encoder.layer)
-            check_tokens(self.encoder.keep, self.encoder.merge)
+        if self.out and not self.out.endswith(".json"):
+            raise ConfigError(f"out must be a file that ends in .json, got '{self.out}': the table is put beside it.")
 
 
 def run(config: Config) -> str:
-    """Return the table of what was timed."""
+    """Time everything; return the table, and write it with figures and plot where a file is named."""
     import torch
 
-    from worldrl.recipes.table import table
+    from worldrl import checkpoint
+    from worldrl.recipes.timing.rate import copy_limit, matrix_limit
+    from worldrl.recipes.timing.report import lines, table
+    from worldrl.recipes.world4rl.plots import curves
 
     use_threads(config.threads)
-    rows = [_imagined(config), *_real(config)]
-    if config.encoder.name != "none":
-        rows.append(_encoder(config))
-    head = [("what", "rate", "detail")]
-    return f"{torch.get_num_threads()} threads\n" + table([*head, *rows])
+    machine: dict[str, Any] = {
+        "threads": torch.get_num_threads(),
+        "matrix product, GFLOP/s": matrix_limit(),
+        "copy, GB/s": copy_limit(),
+    } | versions()
+    rows = list[Row]()
+    for row in _world(config) if config.world else _all(config):
+        say(f"{row.group}, {row.name}, batch {row.batch}: {row.rate:,.1f} {row.unit}/s")
+        rows.append(row)
+    summary = summarise(rows, batch=config.batch) | {"machine": machine}
+    command = shlex.join(["worldrl", "bench", *changes(config)])
+    text = table(rows, summary, command=command)
+    if config.out:
+        out = Path(config.out)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        checkpoint.write_json(out, {"rows": [asdict(row) for row in rows], "summary": summary, "command": command})
+        out.with_suffix(".md").write_text(text)
+        plot = curves(lines(rows, ("imagined tokens", "imagined frames")), "batch (logarithm)", "share of the limit")
+        out.with_suffix(".svg").write_text(plot)
+    return text
 
 
-def rate(call: Callable[[], Any], seconds: float) -> float:
-    """Return calls a second, after three that are not counted."""
-    for _ in range(3):
-        call()
-    began, calls = time.perf_counter(), 0
-    while (spent := time.perf_counter() - began) < seconds:
-        call()
-        calls += 1
-    return calls / spent
+def summarise(rows: list[Row], *, batch: int) -> dict[str, float | None]:
+    """Return what people ask first, from the rows: None where what it is made of was not timed."""
+
+    def found(group: str, steps: int | None, size: int, what: str = "default") -> Row | None:
+        named = (row for row in rows if row.group == group and what in row.name)
+        return next((row for row in named if row.steps == steps and row.batch == size), None)
+
+    def ratio(one: Row | None, other: Row | None) -> float | None:
+        return None if one is None or other is None else one.rate / other.rate
+
+    one, three = (found("imagined tokens", steps, batch) for steps in (1, 3))
+    default, fast = (found("real environment", None, 1, what) for what in ("by MuJoCo's defaults", "fast drawing"))
+    frames = [found("imagined frames", steps, FRAME_BATCH, what) for steps, what in ((1, "default"), (3, "published"))]
+    return {
+        "token_steps_per_s_3": None if three is None else three.rate,
+        "token_steps_per_s_1": None if one is None else one.rate,
+        "ceiling_share": None if three is None else three.share,
+        "pixel_vs_reference": ratio(*frames),
+        "imagined_vs_real_default": ratio(one, default),
+        "imagined_vs_real_fast": ratio(one, fast),
+    }
 
 
-def _imagined(config: Config) -> tuple[str, str, str]:
-    import torch
-
-    from worldrl.envs.imagined import ImaginedVectorEnv
-    from worldrl.types import Starts
-    from worldrl.world_model.model import DiffusionWorldModel, sizes
+def _world(config: Config) -> Iterator[Row]:
+    """Time a world that was fitted."""
+    from worldrl.recipes.timing.imagined import imagined
     from worldrl.world_model.world import World
 
-    if config.world:
-        world = World.from_pretrained(need(config.world, "world"))
-        model, starts, horizon = world.model, world.starts, world.horizon
-    else:
-        shape, options = (config.tokens, config.features), config.world_model
-        model = DiffusionWorldModel(
-            obs_shape=shape, act_dim=4, history=options.history, steps=options.steps,
-            net=sizes(shape, options.backbone)[options.size], action_code=options.action_code,
-        ).freeze()  # fmt: skip
-        model.halt_threshold = 10.0
-        starts, horizon = Starts(torch.zeros(8, model.history, *shape), torch.zeros(8, model.history - 1, 4)), 40
-    env = ImaginedVectorEnv(model, starts, num_envs=config.batch, horizon=horizon)
-    env.reset(seed=0)
-    act = np.zeros((config.batch, model.act_dim), np.float32)
-    steps = config.batch * rate(lambda: env.step(act), config.seconds)
-    shape_text = "x".join(map(str, model.obs_shape))
-    detail = f"batch {config.batch}, observation {shape_text}, {model.steps} sampling steps, {model.members} members"
-    return "imagined environment", f"{steps:,.0f} steps/s", f"{detail}, success head and halting included"
+    world = World.from_pretrained(need(config.world, "world"))
+    group = "imagined tokens" if len(world.model.obs_shape) == 2 else "imagined frames"
+    yield imagined(
+        world.model, group=group, name=config.world, batch=config.batch, seconds=config.seconds, starts=world.starts
+    )
 
 
-def _real(config: Config) -> list[tuple[str, str, str]]:
-    rows = []
-    for size in (64, int(dict(config.env.kwargs).get("size", 98))):
-        env = make_env(config.env.id, dict(config.env.kwargs) | {"size": size, "max_steps": 10**9})
-        env.reset(seed=0)
-        act = np.zeros(env.action_space.shape, np.float32)
-        picture = 1000 / rate(env.unwrapped._image, config.seconds / 4)
-        step = 1000 / rate(partial(env.step, act), config.seconds / 4)
-        label = 1000 / rate(env.unwrapped.labels, config.seconds / 4)
-        detail = f"of which drawing {picture:.2f} ms; labels {label:.2f} ms more"
-        rows.append((f"{config.env.id} at {size} px", f"{step:.2f} ms a step", detail))
-        env.close()
-    return rows
+def _all(config: Config) -> Iterator[Row]:
+    """Time the real environment, untrained models of all shapes, and what learning waits for."""
+    from worldrl.recipes.timing.imagined import imagined, world
+    from worldrl.recipes.timing.learning import encoding, loading, training
+    from worldrl.recipes.timing.real import real, real_by_default
 
-
-def _encoder(config: Config) -> tuple[str, str, str]:
-    from worldrl.encoders import load_encoder
-
-    options = config.encoder
-    encoder = load_encoder(**asdict(options))
-    size = 7 * encoder.patch
-    frames = np.random.default_rng(0).integers(0, 256, (32, size, size, 3), dtype=np.uint8)
-    spent = 1000 / (32 * rate(lambda: encoder(frames), config.seconds))
-    return f"{options.name} at {size} px", f"{spent:.1f} ms a frame", f"batch 32, layer {encoder.source['layer']}"
+    brief, default, kwargs = config.seconds, config.world_model, dict(config.env.kwargs)
+    yield from real(config.env.id, kwargs, seconds=brief)  # first, because this is what may be missing here
+    yield real_by_default(config.env.id, kwargs, seconds=2 * brief)
+    for steps in (1, 3):
+        model = world(TOKENS, replace(default, steps=steps))
+        for batch in sorted({*BATCHES, config.batch}):
+            name = f"default ({default.backbone}, {default.size})"
+            yield imagined(model, group="imagined tokens", name=name, batch=batch, seconds=brief)
+    for backbone in ("transformer", "flat"):
+        for size in SIZES:
+            model = world(TOKENS, replace(default, backbone=backbone, size=size))
+            yield imagined(
+                model, group="imagined tokens", name=f"{backbone}, {size}", batch=config.batch, seconds=brief
+            )
+    for size, steps, batches in (("small", 1, (1, FRAME_BATCH, 32)), ("small", 3, (FRAME_BATCH,)),
+                                 ("published", 3, (1, FRAME_BATCH))):  # fmt: skip
+        model = world(FRAMES, WorldModelOptions(size=size, steps=steps))
+        name = size if size == "published" else f"default ({size})"
+        for batch in batches:
+            yield imagined(model, group="imagined frames", name=name, batch=batch, seconds=brief)
+    for shape, size, batch in ((TOKENS, "small", 256), (FRAMES, "small", 32), (FRAMES, "published", 8)):
+        kind = "tokens" if shape == TOKENS else "frames"
+        model = world(shape, WorldModelOptions(size=size))
+        yield training(model, group="training", name=f"{kind}, {size}", batch=batch, seconds=brief)
+    for count in SEGMENTS:
+        yield loading(TOKENS, count, batch=256, history=default.history, seconds=brief)
+    for name in ENCODERS:
+        yield encoding(name, side=7, batch=32, seconds=brief)

@@ -132,7 +132,7 @@ def _model(config: Config, task: _Task, index: int, count: int) -> Any:
     """Make the untrained world model of one task; the network of the first is that of all."""
     import torch
 
-    from worldrl.world_model.model import DiffusionWorldModel, sizes
+    from worldrl.world_model.model import DiffusionWorldModel, network
 
     torch.manual_seed(config.seed)
     return DiffusionWorldModel(
@@ -141,7 +141,7 @@ def _model(config: Config, task: _Task, index: int, count: int) -> Any:
         pipeline=task.pipeline,
         history=config.world_model.history,
         steps=config.world_model.steps,
-        net=sizes(task.shape, config.world_model.backbone)[config.world_model.size],
+        net=network(task.shape, backbone=config.world_model.backbone, size=config.world_model.size),
         action_code=config.world_model.action_code,
         tasks=count,
         task=index,

@@ -66,7 +66,7 @@ class WorldModelOptions:
     history: int = option(4, "past observations it looks at")
     steps: int = option(1, "network evaluations a step of imagination; a second one comes too late to change anything")
     backbone: str = option("transformer", "what reads tokens: transformer, flat (frames are read by a U-Net)")
-    size: str = option("small", "name of a size: tiny, small, medium, base")
+    size: str = option("small", "name of a size: tiny, small, medium, base; of frames also published")
     action_code: str = option("two_hot", "form in which actions reach it: two_hot, one_hot, linear, vq")
 
 
@@ -139,13 +139,14 @@ def check_world_model(options: WorldModelOptions) -> None:
         ConfigError: If there is no such backbone, size or action code, or it would see no past or take no step.
     """
     from worldrl.diffusion.actions import ACTION_CODES
-    from worldrl.world_model.model import BACKBONES, TOKEN_SIZES
+    from worldrl.world_model.model import BACKBONES, FRAME_SIZES, TOKEN_SIZES
 
     check_positive(history=options.history, steps=options.steps)
     if options.backbone not in BACKBONES:
         raise ConfigError(f"world_model.backbone must be one of {', '.join(BACKBONES)}, got '{options.backbone}'.")
-    if options.size not in TOKEN_SIZES:
-        raise ConfigError(f"world_model.size must be one of {', '.join(TOKEN_SIZES)}, got '{options.size}'.")
+    sizes = TOKEN_SIZES | FRAME_SIZES
+    if options.size not in sizes:
+        raise ConfigError(f"world_model.size must be one of {', '.join(sizes)}, got '{options.size}'.")
     if options.action_code not in ACTION_CODES:
         known = ", ".join(ACTION_CODES)
         raise ConfigError(f"world_model.action_code must be one of {known}, got '{options.action_code}'.")

@@ -38,8 +38,10 @@ FRAME_SIZES: dict[str, dict[str, Any]] = {
     "small": {"channels": (64, 96), "blocks": 1, "unshuffle": 4, "members": 2},
     "medium": {"channels": (96, 128), "blocks": 2, "unshuffle": 4, "members": 3},
     "base": {"channels": (128, 256, 512, 1024), "blocks": 2, "unshuffle": 1, "attention": True, "cond": 2048},
+    "published": {"backbone": "published"},
 }
-"""Shapes of the frame U-Net by name; ``base`` has that of World4RL's network, too large for a CPU."""
+"""Shapes of the frame U-Net by name; ``base`` has that of World4RL's network, too large for a CPU, and ``published`` is
+DIAMOND's for Atari, to compare with."""
 THRESHOLDS = ("success_threshold", "audit_threshold", "halt_threshold", "support_threshold")
 RESIDUAL_SCHEDULE = {"p_mean": 1.6, "sigma_max": 10.0}
 """Noise levels.
@@ -105,7 +107,7 @@ class DiffusionWorldModel(nn.Module):
             history,
             steps,
         )
-        self.net_args = dict(sizes(obs_shape)["small"] if net is None else net)
+        self.net_args = dict(network(obs_shape) if net is None else net)
         self.schedule_args = dict(RESIDUAL_SCHEDULE if schedule is None else schedule)
         self.action_code: ActionCode = make_code(action_code, act_dim)
         code_dim = self.action_code.dim + (tasks if tasks > 1 else 0)
@@ -206,14 +208,21 @@ class DiffusionWorldModel(nn.Module):
         return model.freeze()
 
 
-def sizes(obs_shape: tuple[int, ...], backbone: str = "transformer") -> dict[str, dict[str, Any]]:
-    """Return the named shapes of the network for tokens ``(k, d)`` or frames ``(c, h, w)``.
+def network(obs_shape: tuple[int, ...], *, backbone: str = "transformer", size: str = "small") -> dict[str, Any]:
+    """Return the arguments of a network of a named shape, for tokens ``(k, d)`` or frames ``(c, h, w)``.
 
     Args:
         obs_shape: Of one observation.
         backbone: What reads tokens, a name in ``BACKBONES``; frames are read by a U-Net.
+        size: Name of the shape.
+
+    Raises:
+        ConfigError: If there is none of that name for such observations.
     """
-    return BACKBONES[backbone] if len(obs_shape) == 2 else FRAME_SIZES
+    sizes = BACKBONES[backbone] if len(obs_shape) == 2 else FRAME_SIZES
+    if size not in sizes:
+        raise ConfigError(f"size must be one of {', '.join(sizes)} for observations {obs_shape}, got '{size}'.")
+    return sizes[size]
 
 
 BACKBONES = {"transformer": TOKEN_SIZES, "flat": FLAT_SIZES}
@@ -249,14 +258,13 @@ def _backbone(obs_shape: tuple[int, ...], history: int, code_dim: int, args: dic
         kind = FlatDenoiserNet if args.get("backbone") == "flat" else TokenDenoiserNet
         return kind(obs_shape=(k, d), history=history, code_dim=code_dim, **rest), int(args["members"])
     if len(obs_shape) == 3:
+        from worldrl.diffusion.published import PublishedDenoiserNet
         from worldrl.diffusion.unet import FrameDenoiserNet
 
         members = int(args.get("members", 1))
-        rest = {name: value for name, value in args.items() if name != "members"}
-        c, h, w = obs_shape
-        nets = [
-            FrameDenoiserNet(obs_shape=(c, h, w), history=history, code_dim=code_dim, **rest) for _ in range(members)
-        ]
+        rest = {name: value for name, value in args.items() if name not in ("backbone", "members")}
+        (c, h, w), whole = obs_shape, PublishedDenoiserNet if args.get("backbone") == "published" else FrameDenoiserNet
+        nets = [whole(obs_shape=(c, h, w), history=history, code_dim=code_dim, **rest) for _ in range(members)]
         return WholeMembers(nets), members
     raise ConfigError(f"obs_shape must be (k, d) for tokens or (c, h, w) for frames, got {obs_shape}.")
 
