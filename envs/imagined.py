@@ -17,7 +17,7 @@ from worldrl.envs import imagined_inputs as inputs
 from worldrl.envs.guards import Guards
 from worldrl.envs.imagined_inputs import Decode
 from worldrl.envs.streams import Rows, Streams, seed_sequences
-from worldrl.types import Array, Starts, WorldModel
+from worldrl.types import Array, Starts, Supported, WorldModel
 
 
 class ImaginedVectorEnv(VectorEnv[Any, Any, Any]):
@@ -30,8 +30,9 @@ class ImaginedVectorEnv(VectorEnv[Any, Any, Any]):
     neither on how many there are nor on what the others do.
 
     Observations ``(n, *o)`` float32, actions ``(n, a)`` in ``[-1, 1]``. ``info`` of a step holds, ``(n,)`` each:
-    ``success``, ``halted``, ``agreed``, ``disagreement``, ``departure``, ``success_probability``; the mask ``_success``
-    (and so on) is False where the row now shows a new episode, as in gymnasium. A reset has no info.
+    ``success``, ``halted``, ``agreed``, ``disagreement``, ``departure`` (zero unless the guard of support is on: to
+    measure it takes a tenth of a step), ``success_probability``; the mask ``_success`` (and so on) is False where the
+    row now shows a new episode, as in gymnasium. A reset has no info.
 
     Args:
         model: The world model, on ``device``; it is only read.
@@ -51,7 +52,7 @@ class ImaginedVectorEnv(VectorEnv[Any, Any, Any]):
 
     Raises:
         ValueError: If a number or a space does not fit.
-        ConfigError: If ``render_mode`` cannot be served.
+        ConfigError: If ``render_mode`` cannot be served, or support is to be guarded and the model knows of none.
         DataError: If ``starts`` does not fit the model.
         DeviceError: If this machine has no such device.
     """
@@ -76,6 +77,7 @@ class ImaginedVectorEnv(VectorEnv[Any, Any, Any]):
         inputs.check_counts(num_envs=num_envs, horizon=horizon)
         inputs.check_render(render_mode, decode)
         inputs.check_starts(starts, model)
+        inputs.check_support(guards, model)
         self.model, self.starts, self.guards, self.horizon = model, starts, guards or Guards(), horizon
         self.device, self.tensors, self.decode, self.render_mode = (
             inputs.as_device(device),
@@ -169,7 +171,8 @@ class ImaginedVectorEnv(VectorEnv[Any, Any, Any]):
         noise, choice = (x.to(self.device) for x in self._draw)
         obs, acts = self._obs[index], torch.cat([self._acts[index], act[index][:, None]], dim=1)
         out = self.model.imagine(obs, acts, noise=noise, choice=choice)
-        figures[:, rows] = inputs.check_imagined(out, rows=rows, ages=self._ages, obs_shape=shape)
+        far = self.model.departure(out.obs) if isinstance(self.model, Supported) and self.guards.support else None
+        figures[:, rows] = inputs.check_imagined(out, departure=far, rows=rows, ages=self._ages, obs_shape=shape)
         self._obs[index] = torch.cat([obs[:, 1:], out.obs[:, None].to(self._obs)], dim=1)
         self._acts[index] = acts[:, 1:]
         self._ages[rows] += 1

@@ -11,8 +11,9 @@ from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
+from worldrl.envs.guards import Guards
 from worldrl.errors import ConfigError, DataError, DeviceError, NumericsError
-from worldrl.types import Array, Imagined, Starts, WorldModel
+from worldrl.types import Array, Imagined, Starts, Supported, WorldModel
 
 Decode = Callable[[Tensor], npt.NDArray[np.uint8]]
 """Observations ``(n, *o)`` to pictures ``(n, h, w, 3)``."""
@@ -155,13 +156,31 @@ def as_device(device: str | torch.device) -> torch.device:
     return device
 
 
-def check_imagined(out: Imagined, *, rows: npt.NDArray[np.intp], ages: Array, obs_shape: tuple[int, ...]) -> Array:
+def check_support(guards: Guards | None, model: WorldModel) -> None:
+    """Refuse to guard a support that the model knows nothing of.
+
+    Raises:
+        ConfigError: If so.
+    """
+    if guards is not None and guards.support and not isinstance(model, Supported):
+        raise ConfigError(f"guards.support needs a world that knows its data, got a {type(model).__name__}: leave it.")
+
+
+def check_imagined(
+    out: Imagined,
+    *,
+    departure: Tensor | None,
+    rows: npt.NDArray[np.intp],
+    ages: Array,
+    obs_shape: tuple[int, ...],
+) -> Array:
     """Return success, disagreement, agreement and departure ``(4, b)`` once everything has its shape and is finite.
 
-    Where the model has no second classifier it agrees with itself; where it measures no support it never departs.
+    Where the model has no second classifier it agrees with itself; where support is not guarded it never departs.
 
     Args:
         out: What the model imagined of ``b`` environments.
+        departure: How far that is from anything recorded ``(b,)``; None where nobody asked.
         rows: Which environments they are ``(b,)``.
         ages: Steps each of all environments had taken before ``(n,)``.
         obs_shape: Of one observation.
@@ -172,7 +191,7 @@ def check_imagined(out: Imagined, *, rows: npt.NDArray[np.intp], ages: Array, ob
     """
     b = len(rows)
     agreed = torch.ones_like(out.success) if out.agreed is None else out.agreed
-    departure = torch.zeros_like(out.success) if out.departure is None else out.departure
+    departure = torch.zeros_like(out.success) if departure is None else departure
     if tuple(out.obs.shape) != (b, *obs_shape):
         raise ValueError(f"imagined obs must be {(b, *obs_shape)}, got {tuple(out.obs.shape)}.")
     figures = {"success": out.success, "disagreement": out.disagreement, "agreed": agreed, "departure": departure}

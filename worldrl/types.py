@@ -85,15 +85,14 @@ class Imagined:
 
     ``obs`` ``(b, *o)`` the next observation; ``success`` ``(b,)`` the probability that it is a success;
     ``disagreement`` ``(b,)`` how far the ensemble is apart, in units of the halting threshold: above 1 it has left the
-    data. From models that have witnesses, also ``agreed`` ``(b,)``, 1 where a second classifier calls it a success too
-    and 0 where not, and ``departure`` ``(b,)``, how far it is from anything recorded, in units of its own threshold.
+    data. From models that have a second classifier, also ``agreed`` ``(b,)``, 1 where it calls it a success too and 0
+    where not.
     """
 
     obs: Tensor
     success: Tensor
     disagreement: Tensor
     agreed: Tensor | None = None
-    departure: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -162,6 +161,15 @@ class WorldModel(Protocol):
             noise: Standard normal ``(b, *o)``, from which the next observation is denoised.
             choice: Uniform in ``[0, 1)`` ``(b,)``, by which each row picks its member of the ensemble.
         """
+        ...
+
+
+@runtime_checkable
+class Supported(Protocol):
+    """A world model that knows how far an observation is from what was recorded."""
+
+    def departure(self, obs: Tensor) -> Tensor:
+        """Return how far observations ``(b, *o)`` are from anything recorded ``(b,)``, in units of the threshold."""
         ...
 
 

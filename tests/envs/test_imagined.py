@@ -14,6 +14,7 @@ from torch import Tensor
 
 from worldrl.envs.guards import Guards
 from worldrl.envs.imagined import ImaginedEnv, ImaginedVectorEnv
+from worldrl.errors import ConfigError
 from worldrl.types import Array, Imagined, Starts
 
 D, A, T = 3, 2, 4
@@ -217,6 +218,30 @@ def test_the_single_one_speaks_python_and_ends_for_good() -> None:
     assert type(info["success"]) is bool and type(info["halted"]) is bool
     with pytest.raises(ResetNeeded, match="episode of env 0 is over"):
         env.step(still(1)[0])
+
+
+class Measured(Drift):
+    """A world that knows its data: they end at the count of two."""
+
+    def departure(self, obs: Tensor) -> Tensor:
+        return obs[:, 0] / 2
+
+
+@pytest.mark.parametrize("support", [False, True])
+def test_departure_is_measured_where_support_is_guarded_and_ends_there(support: bool) -> None:
+    env = make(model=Measured(), guards=Guards(support=support))
+    env.reset(seed=0)
+    for step in (1, 2):
+        *_, info = env.step(still())
+        assert info["departure"].tolist() == [step / 2 * support] * 3
+    *_, end, _, info = env.step(still())
+    assert end.tolist() == [support] * 3
+    assert not support or info["final_info"]["halted"].all()
+
+
+def test_support_cannot_be_guarded_in_a_world_that_knows_of_none() -> None:
+    with pytest.raises(ConfigError, match=r"guards\.support needs a world that knows its data, got a Drift"):
+        make(guards=Guards(support=True))
 
 
 @pytest.mark.filterwarnings("ignore:.*infinity")  # a latent has no bound

@@ -20,7 +20,7 @@ class Counting:
 
     def imagine(self, obs: Any, acts: Any, *, noise: Any, choice: Any) -> Imagined:
         nothing = torch.zeros(len(obs))
-        return Imagined(obs[:, -1] + 1, nothing, nothing, agreed=nothing, departure=nothing)
+        return Imagined(obs[:, -1] + 1, nothing, nothing, agreed=nothing)
 
 
 def recorded(lengths: list[int]) -> tuple[Tokens, list[Array]]:

@@ -136,8 +136,12 @@ class DiffusionWorldModel(nn.Module):
             self.success(following).sigmoid(),
             apart / self.halt_threshold,
             agreed=(self.audit(following).sigmoid() >= self.audit_threshold).float(),
-            departure=self.support(following) / self.support_threshold,
         )
+
+    @torch.no_grad()
+    def departure(self, obs: Tensor) -> Tensor:
+        """Return how far observations are from the recorded ones; see ``worldrl.types.Supported``."""
+        return self.support(obs) / self.support_threshold  # type: ignore[no-any-return]
 
     def codes(self, acts: Float[Tensor, "... a"]) -> Float[Tensor, "... c"]:
         """Return what the denoiser is told of actions, and of the task where there are several."""

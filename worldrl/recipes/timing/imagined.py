@@ -19,6 +19,7 @@ def world(obs_shape: tuple[int, ...], options: WorldModelOptions) -> Any:
         net=network(obs_shape, backbone=options.backbone, size=options.size), action_code=options.action_code,
     ).freeze()  # fmt: skip
     model.halt_threshold = 10.0  # so that halting is computed and episodes go on
+    model.success_threshold = 1.0  # an untrained head would end half of them at once; they go on to the horizon
     return model
 
 
