@@ -61,7 +61,7 @@ class Config:
         check_env_id(self.env.id)
         check_tensorboard(self.tensorboard)
         check_threads(self.threads)
-        check_world_model(self.world_model)
+        check_world_model(self.world_model, pixels=self.pixels)
         check_observation(self.encoder, self.objects, self.pixels, size=self.env.kwargs.get("size"))
 
 

@@ -55,7 +55,7 @@ class Config:
         """Refuse options out of range."""
         check_positive(rounds=self.rounds, budget=self.budget)
         check_env_id(self.env.id)
-        check_world_model(self.world_model)
+        check_world_model(self.world_model, pixels=None)
         for stage, told in TOLD.items():
             options = getattr(self, stage)
             given = [f"{stage}.{name}" for name, value in told.items() if getattr(options, name) != value]

@@ -58,7 +58,7 @@ class Config:
             raise ConfigError(f"push must be in [0, 1] and blur 0 or more, got {self.push} and {self.blur}.")
         if not 0 < self.held_out < 1:
             raise ConfigError(f"held_out must be in (0, 1), got {self.held_out}.")
-        check_world_model(self.world_model)
+        check_world_model(self.world_model, pixels=None)
 
 
 @dataclass(frozen=True)

@@ -132,8 +132,12 @@ def _check_visual(encoder: EncoderOptions, objects: ObjectOptions) -> None:
         )
 
 
-def check_world_model(options: WorldModelOptions) -> None:
+def check_world_model(options: WorldModelOptions, *, pixels: int | None = 0) -> None:
     """Refuse a world model that cannot be built.
+
+    Args:
+        options: Its shape.
+        pixels: Side of the frames that it is to observe; 0 for tokens, None where that is not known yet.
 
     Raises:
         ConfigError: If there is no such backbone, size or action code, or it would see no past or take no step.
@@ -144,7 +148,7 @@ def check_world_model(options: WorldModelOptions) -> None:
     check_positive(history=options.history, steps=options.steps)
     if options.backbone not in BACKBONES:
         raise ConfigError(f"world_model.backbone must be one of {', '.join(BACKBONES)}, got '{options.backbone}'.")
-    sizes = TOKEN_SIZES | FRAME_SIZES
+    sizes = TOKEN_SIZES if pixels == 0 else FRAME_SIZES
     if options.size not in sizes:
         raise ConfigError(f"world_model.size must be one of {', '.join(sizes)}, got '{options.size}'.")
     if options.action_code not in ACTION_CODES:

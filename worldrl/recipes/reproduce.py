@@ -90,7 +90,7 @@ class Config:
             own_fit_steps=self.own_fit_steps, own_batch_size=self.own_batch_size, success_steps=self.success_steps,
             clone_steps=self.clone_steps, job_minutes=self.job_minutes,
         )  # fmt: skip
-        check_world_model(self.world_model)
+        check_world_model(self.world_model, pixels=self.pixels)
         check_observation(self.encoder, self.objects, self.pixels, size=self.env_kwargs.get("size"))
         if self.env_kwargs.get("drawing") is False and (self.pixels or self.encoder.name != "none"):
             raise ConfigError("env_kwargs.drawing must be true where pictures are observed, got false.")

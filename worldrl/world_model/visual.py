@@ -32,8 +32,8 @@ class VisualDecoder(nn.Module):
     """Draw observations ``(b, k, d)``: a frame of their last ``v`` tokens, and over it what the others say.
 
     The frame is drawn by the decoder that the tokenizer came with. Hand and objects are painted by ``TokenDecoder``,
-    which says nothing until ``tune_decoder`` has taught it: a world model knows where things are in a hundredth of the
-    numbers in which a latent of the frame holds them, and keeps knowing it when that latent has gone blurred (our
+    which says nothing until ``tune_decoder`` has taught it: an object's token says in two numbers where it is, and a
+    world model keeps knowing that when the latent of the frame, in which it is spread over many, has gone blurred (our
     choice).
 
     Args:

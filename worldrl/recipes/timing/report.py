@@ -19,7 +19,9 @@ def table(rows: Sequence[Row], summary: Mapping[str, Any], *, command: str) -> s
         markdown(("summary", ""), told), "",
         ", ".join(f"{name}: {_number(value)}" for name, value in summary["machine"].items()) + ".", "",
         "`of the limit`: of a large matrix product, timed just before, where operations are counted (those of matrix "
-        "products and convolutions alone); of a large copy, where bytes are moved.", "",
+        "products and convolutions alone, as written out: a library that convolves by a faster algorithm can pass the "
+        "limit, and so does what another process let through meanwhile); of a large copy, where bytes are moved, which "
+        "what fits into the cache passes too.", "",
         f"Made by `{command}`.", "",
     ]  # fmt: skip
     return "\n".join(parts)
