@@ -50,6 +50,7 @@ def test_the_report_says_what_the_cells_found(tmp_path: Path) -> None:
         for what, share in (("both", 0.9), ("objects", 0.89), ("visual", 0.2)):
             done(root, Cell("touch", what, seed), share + 0.01 * seed)
             done(root, Cell("diffusion", what, seed), 1.0 - share, imagined=0.5)
+        done(root, Cell("few_shot", "objects", seed), 0.69 + 0.01 * seed)
     rows = [
         {"method": "few_shot", "look": "colour and features", "seed": seed, "iou": {"mean": 0.8 + 0.1 * task},
          "frames_per_second_cached": 40.0}
@@ -67,6 +68,7 @@ def test_the_report_says_what_the_cells_found(tmp_path: Path) -> None:
     assert "breakout-both-0" in told["missing"]
     assert "| objects and frame against frame alone | 3 | +70.0 [" in text and "| more |" in text
     assert "objects and frame against objects alone | 3 | +1.0" in text and "no difference" in text
+    assert "| objects alone against the same with the simulator's masks | 3 | -20.0 [" in text
     assert "-70.0 [" in text and "| less |" in text
     assert "masks: simulator" in text and "masks: none" in text
 

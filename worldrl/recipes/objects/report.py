@@ -140,20 +140,22 @@ def _studies(found: dict[Cell, Figures]) -> str:
 
 
 def _differences(found: dict[Cell, Figures]) -> str:
-    """Return what each kind of input is worth beside another, paired over seeds and episodes."""
+    """Return what each kind of input, and of masks, is worth beside another, paired over seeds and episodes."""
+    pairs = [(study, one, study, other) for study in STUDIES for one, other in PAIRS]
+    pairs += [("few_shot", what, "touch", what) for what in INPUTS]
     rows = []
-    for study, told in STUDIES.items():
-        for one, other in PAIRS:
-            seeds = [s for s in range(100) if {Cell(study, one, s), Cell(study, other, s)} <= found.keys()]
-            if not seeds:
-                continue
-            pair = [[_values(Cell(study, x, s), found[Cell(study, x, s)]) for s in seeds] for x in (one, other)]
-            gain = paired_over_seeds(*pair)
-            low, high = gain.interval.low, gain.interval.high
-            verdict = "no difference" if low <= 0.0 <= high else ("more" if low > 0 else "less")
-            names = f"{NAMED.get(one, one)} against {NAMED.get(other, other)}"
-            shown = [_shown(x, study) for x in (gain.mean, low, high)]
-            rows.append((told, names, len(seeds), f"{shown[0]} [{shown[1]}, {shown[2]}]", verdict))
+    for study, one, beside, other in pairs:
+        seeds = [s for s in range(100) if {Cell(study, one, s), Cell(beside, other, s)} <= found.keys()]
+        if not seeds:
+            continue
+        sides = ((study, one), (beside, other))
+        gain = paired_over_seeds(*([_values(Cell(*x, s), found[Cell(*x, s)]) for s in seeds] for x in sides))
+        low, high = gain.interval.low, gain.interval.high
+        verdict = "no difference" if low <= 0.0 <= high else ("more" if low > 0 else "less")
+        against = NAMED.get(other, other) if study == beside else "the same with the simulator's masks"
+        shown = [_shown(x, study) for x in (gain.mean, low, high)]
+        names = f"{NAMED.get(one, one)} against {against}"
+        rows.append((STUDIES[study], names, len(seeds), f"{shown[0]} [{shown[1]}, {shown[2]}]", verdict))
     header = ("study", "what", "seeds", "difference, 95 % over seeds and episodes", "verdict")
     return markdown(header, rows) if rows else ""
 
@@ -185,5 +187,7 @@ def _interval(values: list[float], study: str) -> str:
     if len(values) < 2:
         return _seeds(values, study)
     found = mean_over_seeds(values)
-    low, mean, high = (_shown(x, study).lstrip("+") for x in (found.interval.low, found.mean, found.interval.high))
+    least, most = (-np.inf, np.inf) if study == "breakout" else (0.0, 1.0)  # Student's t does not know of shares
+    ends = np.clip([found.interval.low, found.mean, found.interval.high], least, most)
+    low, mean, high = (_shown(float(x), study).lstrip("+") for x in ends)
     return f"{mean} [{low}, {high}]"
