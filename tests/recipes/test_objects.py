@@ -44,6 +44,13 @@ def test_what_is_done_is_not_run_again(tmp_path: Path) -> None:
     assert wanted[0].name not in {job.folder.name for job in left(jobs.plan(tmp_path, wanted))}
 
 
+def test_a_cell_that_was_run_in_other_words_is_not_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done(tmp_path, Cell("touch", "both", 0), 0.5)
+    monkeypatch.setattr(grid, "TOUCH", (*grid.TOUCH, "agent.horizon=8"))
+    assert "touch-both-0" in {job.folder.name for job in left(jobs.plan(tmp_path, [Cell("touch", "both", 0)]))}
+    assert "touch-both-0" in report.write(tmp_path, tmp_path / "results", seeds=[0])  # as missing
+
+
 def test_the_report_says_what_the_cells_found(tmp_path: Path) -> None:
     root, results = tmp_path / "run", tmp_path / "results"
     for seed in range(3):

@@ -11,6 +11,16 @@ ENCODERS = {
     "efficientnet": ("encoder=efficientnet_lite0",),
     "random_dinov2": ("encoder=random_dinov2",),
 }
+LATENTS = {
+    "objects": ("objects=simulator",),
+    "visual": ("objects.masks=no_objects", "objects.visual=4"),
+    "both": ("objects=simulator", "objects.visual=4"),
+}
+DIFFUSION = (
+    "env=touch", "env.kwargs={size: 64, max_steps: 40}", "encoder=none", "demonstrations=22", "random=25",
+    "rollouts=120", "imagined_steps=160000", "videos=0", "threads=1", "episodes=100",
+)  # fmt: skip
+REACH = ("env=reach", "env.kwargs={size: 112, max_steps: 40}")
 STEPS = 5000
 """Real steps of every run, those of random play included."""
 
@@ -49,7 +59,18 @@ def cells(seeds: list[int]) -> Iterator[Cell]:
         yield from (Cell("encoder", encoder, seed) for encoder in ENCODERS)
 
 
-def storm_words(cell: Cell) -> list[str]:
-    """Return the options of ``worldrl train`` that a cell of OC-STORM is."""
+def command_lines(cell: Cell) -> dict[str, list[str]]:
+    """Return the command lines that a cell is: verbs in their order, each with its options but for the paths."""
+    seed = f"seed={cell.seed}"
+    if cell.study == "diffusion":
+        names = [] if cell.what == "visual" else ["objects.names=[fingers,bead]"]
+        return {"demo": [*DIFFUSION, *LATENTS[cell.what], *names, seed]}
+    if cell.study == "encoder":
+        return {
+            "collect": [*REACH, "episodes=22", "policy=noisy_expert", seed],
+            "encode": [*ENCODERS[cell.what], seed],
+            "clone": [seed],
+            "evaluate": [*REACH, "episodes=100", seed],
+        }
     task = BREAKOUT if cell.study == "breakout" else TOUCH
-    return [*task, f"inputs={cell.what}", f"seed={cell.seed}", f"steps={STEPS}"]
+    return {"train": [*task, f"inputs={cell.what}", seed, f"steps={STEPS}"]}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from worldrl.recipes.jobs import Job, Options, work
-from worldrl.recipes.objects.grid import ENCODERS, STEPS, Cell, storm_words
+from worldrl.recipes.objects.grid import Cell, command_lines
 
 SHOTS = 3
 """Annotated frames of few-shot masks."""
@@ -41,7 +41,7 @@ def plan(root: Path, wanted: list[Cell]) -> list[Job]:
             notes = _job("annotations", root / f"annotations-{cell.seed}", {"seed": cell.seed}, 20.0)
             jobs.setdefault(notes.folder, notes)
             after = (notes.folder,)
-        options = {"study": cell.study, "what": cell.what, "seed": cell.seed, "steps": STEPS}
+        options = {"study": cell.study, "what": cell.what, "seed": cell.seed, "words": command_lines(cell)}
         jobs[folder] = _job("cell", folder, options, SECONDS[cell.study], after=after)
     return list(jobs.values())
 
@@ -65,47 +65,36 @@ def annotate(folder: Path, options: Options) -> Options:
 
 def run_cell(folder: Path, options: Options) -> Options:
     """Run a cell and return its figures."""
-    cell = Cell(options["study"], options["what"], options["seed"])
-    run = {"diffusion": _diffusion, "encoder": _encoder}.get(cell.study, _storm)
-    return {"figures": run(folder, cell)}
+    run = {"diffusion": _diffusion, "encoder": _encoder}.get(options["study"], _storm)
+    return {"figures": run(folder, options)}
 
 
-def _storm(folder: Path, cell: Cell) -> Options:
+def _storm(folder: Path, options: Options) -> Options:
     """Train OC-STORM."""
     from worldrl import checkpoint
     from worldrl.recipes import train
     from worldrl.recipes.config import compose
 
-    words = [*storm_words(cell), f"out={folder / 'run'}"]
-    if cell.study == "few_shot":
-        notes = folder.parents[1] / f"annotations-{cell.seed}" / "masks"
+    words = [*options["words"]["train"], f"out={folder / 'run'}"]
+    if options["study"] == "few_shot":
+        notes = folder.parents[1] / f"annotations-{options['seed']}" / "masks"
         words += ["objects.masks=few_shot", f"objects.annotations={notes}"]
     print(train.run(compose("train", words, schema=train.Config)), flush=True)
     summary = checkpoint.read_json(folder / "run" / "summary.json")
     return {name: summary[name] for name in KEPT}
 
 
-def _diffusion(folder: Path, cell: Cell) -> Options:
+def _diffusion(folder: Path, options: Options) -> Options:
     """Clone an expert and refine in a diffusion world model: every stage of the demo, on about as many real steps."""
     from worldrl import checkpoint
     from worldrl.recipes import demo
     from worldrl.recipes.config import compose
 
-    inputs = {
-        "objects": ["objects=simulator"],
-        "visual": ["objects.masks=no_objects", "objects.visual=4"],
-        "both": ["objects=simulator", "objects.visual=4"],
-    }
-    names = [] if cell.what == "visual" else ["objects.names=[fingers,bead]"]
-    words = [
-        "env=touch", "env.kwargs={size: 64, max_steps: 40}", "encoder=none", *inputs[cell.what], *names,
-        "demonstrations=22", "random=25", "rollouts=120", "imagined_steps=160000", "videos=0", "threads=1",
-        "episodes=100", f"seed={cell.seed}", f"out={folder / 'run'}",
-    ]  # fmt: skip
+    words = [*options["words"]["demo"], f"out={folder / 'run'}"]
     print(demo.run(compose("demo", words, schema=demo.Config)), flush=True)
     summary = checkpoint.read_json(folder / "run" / "summary.json")
     return {
-        "masks": "none" if cell.what == "visual" else summary["masks"],
+        "masks": "none" if options["what"] == "visual" else summary["masks"],
         "success": summary["refined_success"], "interval": summary["refined_interval"],
         "outcomes": summary["outcomes"]["refined"], "cloned": summary["bc_success"],
         "cloned_outcomes": summary["outcomes"]["bc"], "imagined": summary["imagined_success"],
@@ -113,7 +102,7 @@ def _diffusion(folder: Path, cell: Cell) -> Options:
     }  # fmt: skip
 
 
-def _encoder(folder: Path, cell: Cell) -> Options:
+def _encoder(folder: Path, options: Options) -> Options:
     """Clone an expert from tokens of a frozen encoder, geometry and look, and measure the clone."""
     from worldrl import checkpoint
     from worldrl.recipes import clone, collect, encode, evaluate
@@ -121,20 +110,16 @@ def _encoder(folder: Path, cell: Cell) -> Options:
     from worldrl.recipes.parts import use_threads
 
     use_threads(1)
-    env = ["env=reach", "env.kwargs={size: 112, max_steps: 40}"]
-    at = {name: str(folder / name) for name in ("episodes", "observation", "features", "clone")}
-    seed, data = f"seed={cell.seed}", f"episodes={at['episodes']}"
-    seen = [f"observation={at['observation']}", f"features={at['features']}"]
+    data, features = f"episodes={folder / 'episodes'}", f"features={folder / 'features'}"
+    seen = [f"observation={folder / 'observation'}", features]
     stages: list[tuple[Any, str, list[str]]] = [
-        (collect, "collect", [*env, f"out={at['episodes']}", "episodes=22", "policy=noisy_expert", seed]),
-        (encode, "encode", [data, f"out={at['observation']}", f"features={at['features']}", *ENCODERS[cell.what],
-                            seed]),
-        (clone, "clone", [data, *seen, f"out={at['clone']}", seed]),
-        (evaluate, "evaluate", [*env, f"policies=[{at['clone']}]", *seen, f"out={folder / 'evaluation.json'}",
-                                "episodes=100", seed]),
-    ]  # fmt: skip
-    for recipe, verb, words in stages:
-        recipe.run(compose(verb, words, schema=recipe.Config))
+        (collect, "collect", [f"out={folder / 'episodes'}"]),
+        (encode, "encode", [data, f"out={folder / 'observation'}", features]),
+        (clone, "clone", [data, *seen, f"out={folder / 'clone'}"]),
+        (evaluate, "evaluate", [f"policies=[{folder / 'clone'}]", *seen, f"out={folder / 'evaluation.json'}"]),
+    ]
+    for recipe, verb, paths in stages:
+        recipe.run(compose(verb, [*options["words"][verb], *paths], schema=recipe.Config))
     (report,) = checkpoint.read_json(folder / "evaluation.json")["reports"]
     return {name: report[name] for name in ("masks", "success", "outcomes", "real_steps")}
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from worldrl.evaluation.intervals import mean_over_seeds, paired_over_seeds
 from worldrl.recipes.objects.grid import ENCODERS, INPUTS, STEPS, Cell, cells
+from worldrl.recipes.objects.jobs import plan
 from worldrl.recipes.objects.picture import draw
 from worldrl.recipes.table import markdown
 
@@ -31,10 +32,11 @@ def write(root: Path, results: Path, *, seeds: list[int]) -> str:
     Args:
         root: Run folder of the grid.
         results: The folder; ``masks.json`` and ``probe.json`` are read there if they are.
-        seeds: Whose cells were wanted; what is missing is told.
+        seeds: Whose cells were wanted; what is missing is told, and so is what was run with other options than today's.
     """
     wanted = list(cells(seeds))
-    found = {cell: figures for cell in wanted if (figures := _read(root, cell)) is not None}
+    done = {job.folder.name for job in plan(root, wanted) if job.kind == "cell" and job.is_done()}
+    found = {cell: _read(root, cell) for cell in wanted if cell.name in done}
     missing = [cell.name for cell in wanted if cell not in found]
     results.mkdir(parents=True, exist_ok=True)
     found_here, measured = headline(found), extractors(results)
@@ -96,10 +98,9 @@ def _rows(path: Path) -> list[Figures]:
     return list(json.loads(path.read_text())["rows"]) if path.exists() else []
 
 
-def _read(root: Path, cell: Cell) -> Figures | None:
+def _read(root: Path, cell: Cell) -> Figures:
     """Return the figures of a finished cell."""
-    file = root / "cells" / cell.name / "done.json"
-    return dict(json.loads(file.read_text())["figures"]) if file.exists() else None
+    return dict(json.loads((root / "cells" / cell.name / "done.json").read_text())["figures"])
 
 
 def _told(cell: Cell, figures: Figures) -> Figures:
