@@ -10,7 +10,7 @@ from omegaconf import MISSING
 from worldrl.errors import ConfigError
 from worldrl.recipes import train, training
 from worldrl.recipes.options import check_positive, option
-from worldrl.recipes.parts import need, pipeline_at, use_threads
+from worldrl.recipes.parts import make_env, need, pipeline_at, use_threads
 from worldrl.recipes.table import markdown
 
 
@@ -45,10 +45,10 @@ def run(config: Config) -> str:
     with pipeline_at(folder / "observation", cache) as pipeline:
         if not pipeline.objects:
             raise ConfigError(f"the agent of '{folder}' sees no objects that could be disturbed: train one that does.")
-        parts = _load(folder, trained, pipeline)
+        parts, env = _load(folder, trained, pipeline), make_env(trained.env.id, dict(trained.env.kwargs))
         for told, options in disturbances(pipeline.objects, config.shares).items():
             seen = replace(parts, pipeline=DisturbedPipeline(pipeline, **options, seed=trained.seed))
-            found = training.evaluate(trained, seen, config.episodes)
+            found = training.evaluate(trained, env, seen, config.episodes)
             rows.append({"disturbance": told, **found})
             change = paired_difference(rows[-1]["rets"], rows[0]["rets"], seed=0)
             rows[-1]["change"] = [change.mean, change.interval.low, change.interval.high]

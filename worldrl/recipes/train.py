@@ -109,15 +109,15 @@ def run(config: Config) -> str:
     use_threads(config.threads)
     torch.set_flush_denormal(True)  # half of the time of the softmax over 255 places goes into numbers below 1e-38
     with encoder_for(config.encoder, cache) as encoder:
-        env = make_env(config.env.id, dict(config.env.kwargs))
+        env, held_out = (make_env(config.env.id, dict(config.env.kwargs)) for _ in range(2))
         with watch.stage("warmup"):
             lived = play_at_random(env, steps=config.warmup, seed=config.seed)
             pipeline = _pipeline(config, env, lived, encoder)
             parts = _parts(config, env, pipeline, lived)
         with watch.stage("train"):
-            curve = _go_on(config, env, parts)
+            curve = _go_on(config, env, held_out, parts)
         with watch.stage("evaluate"):
-            figures = evaluate(config, parts, config.episodes) | imagine(config, env, parts)
+            figures = evaluate(config, held_out, parts, config.episodes) | imagine(config, held_out, parts)
     pipeline.save_pretrained(out / "observation")
     parts.model.save_pretrained(out / "model")
     parts.agent.save_pretrained(out / "agent")
@@ -191,7 +191,7 @@ def _parts(config: Config, env: Any, pipeline: Any, lived: Lived) -> Parts:
     return Parts(pipeline, model, agent, learner, buffer, shrink)
 
 
-def _go_on(config: Config, env: Any, parts: Parts) -> list[dict[str, float]]:
+def _go_on(config: Config, env: Any, held_out: Any, parts: Parts) -> list[dict[str, float]]:
     """Act and learn until the real steps are used up; return what the evaluations on the way found."""
     losses = _learn(parts, config.warmup // config.every * config.updates)
     actor, show, curve = parts.actor(config, deterministic=False), bar("train"), list[dict[str, float]]()
@@ -210,7 +210,7 @@ def _go_on(config: Config, env: Any, parts: Parts) -> list[dict[str, float]]:
         if (step + 1) % config.every == 0:
             losses = _learn(parts, config.updates)
         if step + 1 in checks:
-            found = evaluate(config, parts, max(1, config.episodes // 5))
+            found = evaluate(config, held_out, parts, max(1, config.episodes // 5))
             curve.append({"steps": step + 1, "success": found["success"], "ret": found["ret"]} | losses)
             say(f"{step + 1} steps: success {found['success']:.2f}, return {found['ret']:.2f}, {_shown(losses)}")
         show(step + 1, config.steps)

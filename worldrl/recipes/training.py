@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from worldrl.recipes.parts import make_env, seeds_for
+from worldrl.recipes.parts import seeds_for
 from worldrl.types import Array
 
 if TYPE_CHECKING:
@@ -90,12 +90,18 @@ def as_read(frames: Any) -> Any:
     return (shrink(frames, SIDE) * 255).round().byte().numpy()
 
 
-def evaluate(config: "Config", parts: Parts, episodes: int) -> dict[str, Any]:
-    """Return success and return in held-out episodes of the real task; actions are drawn, as in training."""
+def evaluate(config: "Config", env: Any, parts: Parts, episodes: int) -> dict[str, Any]:
+    """Return success and return in held-out episodes of the real task; actions are drawn, as in training.
+
+    Args:
+        config: Of the run.
+        env: An environment that no training episode is under way in.
+        parts: Who acts, and through what it sees.
+        episodes: How many.
+    """
     from worldrl.data.rollout import roll_out
     from worldrl.evaluation.intervals import wilson
 
-    env = make_env(config.env.id, dict(config.env.kwargs))
     outcomes = roll_out(
         [env],
         parts.actor(config, deterministic=True),
