@@ -72,7 +72,7 @@ def run(config: Config) -> str:
         out.parent.mkdir(parents=True, exist_ok=True)
         checkpoint.write_json(out, {"rows": [asdict(row) for row in rows], "summary": summary, "command": command})
         out.with_suffix(".md").write_text(text)
-        plot = curves(lines(rows, ("imagined tokens", "imagined frames")), "batch (logarithm)", "share of the limit")
+        plot = curves(lines(rows, ("imagined tokens",)), "batch, as a power of two", "share of the limit")
         out.with_suffix(".svg").write_text(plot)
     return text
 
