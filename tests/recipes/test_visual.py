@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
-from worldrl import cli
+from worldrl import checkpoint, cli
 from worldrl.recipes import clone, collect, encode, evaluate, fidelity, fit, refine
 from worldrl.recipes.options import EncoderOptions, EnvOptions, ObjectOptions, WorldModelOptions
 from worldrl.world_model.decoder import TokenDecoder
@@ -62,6 +63,25 @@ def test_every_stage_runs_on_every_kind_of_observation(episodes: str, kind: str,
     )  # fmt: skip
     fidelity.run(fidelity.Config(**data, world=at["world"], out=at["fidelity.json"], held_out=0.5, pictures=1))
     assert json.loads((tmp_path / "fidelity.json").read_text())["pictures"]["size"] == 64
+
+
+def test_a_seed_decides_the_decoder_whatever_was_drawn_before(episodes: str, tmp_path: Path) -> None:
+    seen, found = str(tmp_path / "observation"), []
+    objects = ObjectOptions(visual=4, visual_steps=3)
+    encode.run(encode.Config(episodes=episodes, out=seen, encoder=EncoderOptions(name="none"), objects=objects))
+    for before in range(2):
+        torch.manual_seed(before)
+        out = str(tmp_path / f"world-{before}")
+        fit.run(
+            fit.Config(
+                episodes=episodes, observation=seen, out=out, world_model=WorldModelOptions(size="tiny"), steps=2,
+                success_steps=2, post_steps=2, held_out=0.5,
+            )
+        )  # fmt: skip
+        decoder = World.from_pretrained(Path(out)).decoder
+        assert decoder is not None
+        found.append(checkpoint.hash_tensors(decoder.state_dict()))
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize(

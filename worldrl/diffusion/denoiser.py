@@ -145,7 +145,7 @@ class Denoiser(nn.Module):
             raw = self.net.answer(expand(s.c_in, x) * x, s.c_noise, seen)
             if i == 0 and raw.shape[1] > 1:
                 apart = s.c_out * self._spread(raw)
-            denoised = expand(s.c_skip, x) * x + expand(s.c_out, x) * raw[rows, member]
+            denoised = self._estimate(x, sigma, raw[rows, member].unsqueeze(1)).squeeze(1)
             x = x + (x - denoised) * ((sigmas[i + 1] - sigmas[i]) / sigmas[i])
         return self._expected(history, codes) + x * self.change_scale * self.moves, apart
 

@@ -11,11 +11,11 @@ from pathlib import Path
 def peak_memory_gb(*, own: bool = False) -> float:
     """Return the most memory that this process or any one of its finished children has held, in gigabytes (1e9 bytes).
 
-    Args:
-        own: Leave the children out.
-
     It is resident memory of one process, the largest. The two are not added up: on Linux a child's peak starts from
     what its parent held, so even a tiny child would count the parent twice.
+
+    Args:
+        own: Leave the children out.
     """
     return max(_own_peak(), 0 if own else _usage(resource.RUSAGE_CHILDREN)) / 1e9
 

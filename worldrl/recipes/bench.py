@@ -6,9 +6,15 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from worldrl.errors import ConfigError
 from worldrl.recipes.config import changes
-from worldrl.recipes.options import EnvOptions, WorldModelOptions, check_positive, check_world_model, option
+from worldrl.recipes.options import (
+    EnvOptions,
+    WorldModelOptions,
+    check_json,
+    check_positive,
+    check_world_model,
+    option,
+)
 from worldrl.recipes.parts import need, use_threads, versions
 from worldrl.recipes.telling import say
 from worldrl.recipes.timing.rate import Row
@@ -41,8 +47,8 @@ class Config:
         """Refuse options out of range."""
         check_positive(batch=self.batch, seconds=self.seconds)
         check_world_model(self.world_model)
-        if self.out and not self.out.endswith(".json"):
-            raise ConfigError(f"out must be a file that ends in .json, got '{self.out}': the table is put beside it.")
+        if self.out:
+            check_json(Path(self.out))
 
 
 def run(config: Config) -> str:
@@ -50,9 +56,9 @@ def run(config: Config) -> str:
     import torch
 
     from worldrl import checkpoint
+    from worldrl.recipes.plots import curves
     from worldrl.recipes.timing.rate import copy_limit, matrix_limit
     from worldrl.recipes.timing.report import lines, table
-    from worldrl.recipes.world4rl.plots import curves
 
     use_threads(config.threads)
     machine: dict[str, Any] = {
@@ -108,8 +114,9 @@ def _world(config: Config) -> Iterator[Row]:
     world = World.from_pretrained(need(config.world, "world"))
     group = "imagined tokens" if len(world.model.obs_shape) == 2 else "imagined frames"
     yield imagined(
-        world.model, group=group, name=config.world, batch=config.batch, seconds=config.seconds, starts=world.starts
-    )
+        world.model, group=group, name=config.world, batch=config.batch, seconds=config.seconds, starts=world.starts,
+        horizon=world.horizon,
+    )  # fmt: skip
 
 
 def _all(config: Config) -> Iterator[Row]:

@@ -104,6 +104,8 @@ def run(config: Config) -> None:
 
 def _load(config: Config, name: str, folder: Path) -> _Task:
     """Observe the episodes of one task."""
+    import torch
+
     from worldrl.data.dataset import Dataset
 
     dataset = Dataset(folder)
@@ -113,6 +115,7 @@ def _load(config: Config, name: str, folder: Path) -> _Task:
         places = pipeline.places() if len(pipeline.shape) == 2 else None
         train, held = split(tokens.policies, config.held_out)
         train = [i for i in train if tokens.policies[i] not in config.without]
+        torch.manual_seed(config.seed)  # what paints objects over the frame begins at random
         visual = visual_decoder(pipeline) if pipeline.visual else None
         return _Task(
             name, dataset, tokens, train, held, pipeline.shape, pipeline.hash, places, visual, pipeline.tokenizer

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from worldrl import checkpoint
-from worldrl.errors import ConfigError
+from worldrl.recipes.options import check_json
 
 
 class Ledger:
@@ -21,8 +21,7 @@ class Ledger:
     """
 
     def __init__(self, path: Path, names: Sequence[str]) -> None:
-        if path.suffix != ".json":
-            raise ConfigError(f"out must be a file that ends in .json, got '{path}': the table is put beside it.")
+        check_json(path)
         self.path, self.names = path, tuple(names)
         self.rows: list[dict[str, Any]] = checkpoint.read_json(path)["rows"] if path.exists() else []
 

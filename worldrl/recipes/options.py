@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from worldrl.errors import ConfigError
@@ -173,6 +174,16 @@ def check_env_id(env_id: str) -> None:
         close = difflib.get_close_matches(env_id, known, n=1)
         hint = f": did you mean '{close[0]}'?" if close else ": worldrl envs lists them."
         raise ConfigError(f"no environment is called '{env_id}'{hint}")
+
+
+def check_json(out: Path) -> None:
+    """Refuse a file of figures that has no other name for the table beside it.
+
+    Raises:
+        ConfigError: If its name does not end in ``.json``.
+    """
+    if out.suffix != ".json":
+        raise ConfigError(f"out must be a file that ends in .json, got '{out}': the table is put beside it.")
 
 
 def check_threads(count: int) -> None:

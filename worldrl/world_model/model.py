@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -141,7 +141,8 @@ class DiffusionWorldModel(nn.Module):
     @torch.no_grad()
     def departure(self, obs: Tensor) -> Tensor:
         """Return how far observations are from the recorded ones; see ``worldrl.types.Supported``."""
-        return self.support(obs) / self.support_threshold  # type: ignore[no-any-return]
+        away: Tensor = self.support(obs) / self.support_threshold
+        return away
 
     def codes(self, acts: Float[Tensor, "... a"]) -> Float[Tensor, "... c"]:
         """Return what the denoiser is told of actions, and of the task where there are several."""
@@ -249,7 +250,7 @@ class WholeMembers(DenoiserNet):
         return torch.stack([net.answer(x, c_noise, own) for net, own in zip(self._each(), seen, strict=True)], dim=1)
 
     def _each(self) -> list[DenoiserNet]:
-        return [net for net in self.nets if isinstance(net, DenoiserNet)]
+        return cast(list[DenoiserNet], list(self.nets))
 
 
 def _backbone(obs_shape: tuple[int, ...], history: int, code_dim: int, args: dict[str, Any]) -> tuple[DenoiserNet, int]:

@@ -23,7 +23,9 @@ def world(obs_shape: tuple[int, ...], options: WorldModelOptions) -> Any:
     return model
 
 
-def imagined(model: Any, *, group: str, name: str, batch: int, seconds: float, starts: Any = None) -> Row:
+def imagined(
+    model: Any, *, group: str, name: str, batch: int, seconds: float, starts: Any = None, horizon: int = HORIZON
+) -> Row:
     """Time ``batch`` imagined environments side by side.
 
     Args:
@@ -33,6 +35,7 @@ def imagined(model: Any, *, group: str, name: str, batch: int, seconds: float, s
         batch: Environments.
         seconds: How long, at least.
         starts: Recorded histories; None for zeros.
+        horizon: Steps of an episode.
     """
     import torch
 
@@ -42,7 +45,7 @@ def imagined(model: Any, *, group: str, name: str, batch: int, seconds: float, s
     if starts is None:
         past = (8, model.history - 1, model.act_dim)
         starts = Starts(torch.zeros(8, model.history, *model.obs_shape), torch.zeros(past))
-    env = ImaginedVectorEnv(model, starts, num_envs=batch, horizon=HORIZON)
+    env = ImaginedVectorEnv(model, starts, num_envs=batch, horizon=horizon)
     env.reset(seed=0)
     act = np.zeros((batch, model.act_dim), np.float32)
     parameters = sum(p.numel() for p in model.denoiser.net.parameters())

@@ -82,9 +82,9 @@ def timed(
         batch: See ``Row``.
         steps: See ``Row``.
         parameters: See ``Row``.
-        moved: Bytes that a call returns, where moving them is its work; None where it is arithmetic.
+        moved: Bytes that a call returns, where moving them is its work; None where that is arithmetic, 0 where neither.
     """
-    limit = matrix_limit() if moved is None else copy_limit()
+    limit = matrix_limit() if moved is None else copy_limit() if moved else 0.0
     forgot = forget_peak()
     calls = rate(call, seconds)
     memory = 1000 * peak_memory_gb(own=True) if forgot else None

@@ -4,9 +4,7 @@ import json
 import os
 import subprocess
 import sys
-import time
 from functools import partial
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -14,7 +12,7 @@ import numpy as np
 from worldrl.envs.rendering import shared_renderer
 from worldrl.errors import ConfigError
 from worldrl.recipes.parts import make_env
-from worldrl.recipes.timing.rate import Row, timed
+from worldrl.recipes.timing.rate import Row, rate, timed
 
 LIMIT_S = 180.0
 """Seconds after which drawing by default is given up; where it works a frame takes 0.3."""
@@ -70,15 +68,14 @@ def _steps_by_default(env_id: str, kwargs: dict[str, Any], seconds: float) -> fl
     env = make_env(env_id, kwargs | {"max_steps": ENDLESS, "drawing": False})
     env.reset(seed=0)
     bare, act = env.unwrapped, np.zeros(env.action_space.shape, np.float32)
-    took, began = list[float](), time.perf_counter()
     with mujoco.Renderer(bare.model, bare.size, bare.size) as renderer:
-        while len(took) < 4 or time.perf_counter() - began < seconds:
-            start = time.perf_counter()
+
+        def step() -> None:
             env.step(act)
             renderer.update_scene(bare.data, camera=bare._view()["camera"])
             renderer.render()
-            took.append(time.perf_counter() - start)
-    return 1.0 / median(took[1:])
+
+        return rate(step, seconds)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What was timed, as a summary, a table and a plot."""
 
 from collections.abc import Mapping, Sequence
+from math import log2
 from typing import Any
 
 from worldrl.recipes.table import markdown
@@ -48,8 +49,6 @@ def _number(value: Any) -> str:
 
 def lines(rows: Sequence[Row], groups: Sequence[str]) -> dict[str, list[tuple[float, float]]]:
     """Return the share of the limit over the batch (as its logarithm), a line for each model and number of steps."""
-    from math import log2
-
     found: dict[str, list[tuple[float, float]]] = {}
     for row in rows:
         if row.group in groups and row.share is not None:

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from worldrl.recipes.plots import curves, scatter
 from worldrl.recipes.runner import failure
 from worldrl.recipes.table import markdown
 from worldrl.recipes.world4rl import gains, ranking
 from worldrl.recipes.world4rl.grid import Cell
-from worldrl.recipes.world4rl.plots import curves, scatter
 
 Figures = dict[str, Any]
 STARTS = ("bc", "filtered_bc", "ours")
