@@ -14,6 +14,7 @@ from importlib import import_module
 from worldrl import __version__
 from worldrl.errors import ConfigError, StorageError, WorldRLError
 from worldrl.recipes.config import compose, did_you_mean, options
+from worldrl.recipes.launch import tell_launcher
 from worldrl.recipes.table import table
 
 RECIPES: dict[str, tuple[str, str]] = {
@@ -63,7 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if debug:
             traceback.print_exception(error)
         sentence, code = _verdict(error)
-        print(f"worldrl: {sentence}", file=sys.stderr)
+        if not tell_launcher(sentence):
+            print(f"worldrl: {sentence}", file=sys.stderr)
         return code
     return 0
 

@@ -86,7 +86,7 @@ class SegmentSampler:
         self._first_act = np.cumsum(self._lengths) - self._lengths
         self._first_success = self._first_act + np.arange(len(self._lengths))
         share = self._lengths * _weights(weights, len(self._lengths))
-        self._share = share / share.sum()
+        self._ladder = np.cumsum(share) / share.sum()
 
     def __len__(self) -> int:
         return int(self._lengths.sum())
@@ -97,8 +97,25 @@ class SegmentSampler:
         Raises:
             DataError: If an observation is not finite.
         """
-        episodes = self.rng.choice(len(self._lengths), size=batch_size, p=self._share)
-        return self._batch(episodes, self.rng.integers(0, self._lengths[episodes]))
+        return self.at(*self.draw(batch_size, self.rng))
+
+    def draw(self, batch_size: int, rng: np.random.Generator) -> tuple[Array, Array]:
+        """Draw where ``b = batch_size`` windows end: episodes and transitions within them ``(b,)``."""
+        episodes = np.minimum(
+            np.searchsorted(self._ladder, rng.random(batch_size), side="right"), len(self._lengths) - 1
+        )
+        return episodes, rng.integers(0, self._lengths[episodes])
+
+    def at(self, episodes: Array, steps: Array) -> Batch:
+        """Return the windows that end at transitions ``steps`` ``(b,)`` of ``episodes`` ``(b,)``.
+
+        Raises:
+            DataError: If an observation is not finite.
+        """
+        local, acts, padding = self._window(episodes, steps)
+        obs = self._rows.take(episodes, np.concatenate([local, steps[:, None] + 1], axis=1))
+        success = self._success[self._first_success[episodes] + steps + 1]
+        return Batch(*map(torch.from_numpy, (obs, acts, success, padding, episodes)))
 
     def epoch(self, batch_size: int) -> Iterator[Batch]:
         """Yield the windows of all transitions once, in order; the last batch may be smaller.
@@ -110,7 +127,7 @@ class SegmentSampler:
         for start in range(0, len(self), batch_size):
             index = np.arange(start, min(start + batch_size, len(self)))
             episodes = np.searchsorted(ends, index, side="right")
-            yield self._batch(episodes, index - self._first_act[episodes])
+            yield self.at(episodes, index - self._first_act[episodes])
 
     def starts(self, *, first_only: bool = True, stride: int = 1) -> Starts:
         """Return histories from which to imagine: at the start of every episode, or within it too, but not in success.
@@ -132,12 +149,6 @@ class SegmentSampler:
         episodes, steps = episodes[unsolved], steps[unsolved]
         local, acts, _ = self._window(episodes, steps)
         return Starts(torch.from_numpy(self._rows.take(episodes, local)), torch.from_numpy(acts[:, :-1].copy()))
-
-    def _batch(self, episodes: Array, steps: Array) -> Batch:
-        local, acts, padding = self._window(episodes, steps)
-        obs = self._rows.take(episodes, np.concatenate([local, steps[:, None] + 1], axis=1))
-        success = self._success[self._first_success[episodes] + steps + 1]
-        return Batch(*map(torch.from_numpy, (obs, acts, success, padding, episodes)))
 
     def _window(self, episodes: Array, steps: Array) -> tuple[Array, Array, Array]:
         """Return the history that ends at ``steps``: rows within the episode, actions, and what is padding."""

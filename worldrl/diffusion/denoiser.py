@@ -98,23 +98,41 @@ class Denoiser(nn.Module):
             member_weight: How much each member learns from each row; rows with zeros make members differ.
             generator: Draws noise and noise levels.
         """
-        question = self.ask(target, history, codes, generator=generator)
+        levels, noise = torch.randn(len(target), generator=generator), torch.randn(target.shape, generator=generator)
+        question = self.ask(target, history, codes, levels=levels, noise=noise)
         return self.score(question, self.net(*question.inputs), member_weight=member_weight)
 
-    def ask(self, target: Tensor, history: Tensor, codes: Tensor, *, generator: torch.Generator) -> "Question":
-        """Return what the network is asked in training, so that several denoisers can ask one network at once."""
+    def ask(self, target: Tensor, history: Tensor, codes: Tensor, *, levels: Tensor, noise: Tensor) -> "Question":
+        """Return what the network is asked in training, so that several denoisers can ask one network at once.
+
+        Args:
+            target: The next observations ``(b, *o)``.
+            history: Past observations ``(b, t, *o)``.
+            codes: Action codes ``(b, t, c)``.
+            levels: Standard normal ``(b,)``, from which the noise levels follow.
+            noise: Standard normal ``(b, *o)``.
+        """
         change = self.to_change(target, history, codes)
-        sigma = self.schedule.draw(len(change), generator)
-        x = change + expand(sigma, change) * torch.randn(change.shape, generator=generator)
+        sigma = self.schedule.level(levels)
+        x = change + expand(sigma, change) * noise
         return Question(change, x, sigma, self._inputs(x, sigma, history, codes))
 
-    def score(self, question: "Question", raw: Tensor, *, member_weight: Float[Tensor, "b m"]) -> Tensor:
-        """Return the loss of the network's answer ``(b, m, *o)``; see ``loss``."""
+    def score(
+        self, question: "Question", raw: Tensor, *, member_weight: Float[Tensor, "b m"], total: Tensor | None = None
+    ) -> Tensor:
+        """Return the loss of the network's answer ``(b, m, *o)``; see ``loss``.
+
+        Args:
+            question: What it was asked.
+            raw: What it answered.
+            member_weight: See ``loss``.
+            total: Sum of the weights of a whole batch that these rows are a part of; None if they are all of it.
+        """
         change, s = question.change, self.schedule.scales(question.sigma)
         error = self._estimate(question.x, question.sigma, raw) - rearrange(change, "b ... -> b 1 ...")
         error = error / rearrange(expand(s.c_out, change), "b ... -> b 1 ...")
         rows = reduce(error.square() * self.weight, "b m ... -> b m", "mean")
-        loss: Tensor = (rows * member_weight).sum() / member_weight.sum().clamp_min(1e-6)
+        loss: Tensor = (rows * member_weight).sum() / (member_weight.sum() if total is None else total).clamp_min(1e-6)
         return loss
 
     def sample(

@@ -53,9 +53,9 @@ class NoiseSchedule:
             c_noise=sigma.clamp_min(1e-20).log() / 4.0,
         )
 
-    def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """Draw training noise levels ``(count,)``, log-normal (table 1, "training")."""
-        return (self.p_mean + self.p_std * torch.randn(count, generator=generator)).exp()
+    def level(self, normal: Tensor) -> Tensor:
+        """Return training noise levels ``(b,)``, log-normal, from standard normal numbers (table 1, "training")."""
+        return (self.p_mean + self.p_std * normal).exp()
 
     def steps(self, count: int) -> Tensor:
         """Return the sampling noise levels ``(count + 1,)``, from ``sigma_max`` down to zero (equation 5).

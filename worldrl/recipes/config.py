@@ -72,26 +72,28 @@ def options(verb: str, *, schema: type | None = None) -> list[Option]:
     return list(_options(schema, _compose(verb, (), schema), prefix=""))
 
 
-def changes(config: Any, *, leave: Collection[str] = ()) -> list[str]:
+def changes(config: Any, *, leave: Collection[str] = (), quoted: bool = False) -> list[str]:
     """Return the words that make a recipe's defaults into this config; what the defaults lack has a plus.
 
     Args:
         config: An instance of a recipe's dataclass.
         leave: Options that are not told.
+        quoted: Whether texts are quoted, for a command line rather than for a reader.
     """
-    now, before = (flat(dataclasses.asdict(one)) for one in (config, type(config)()))
+    now, before = (flat(dataclasses.asdict(one), quoted=quoted) for one in (config, type(config)()))
     changed = [name for name, value in now.items() if value != before.get(name) and name not in leave]
     return [f"{'' if name in before else '+'}{name}={now[name]}" for name in changed]
 
 
-def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Return the leaves of nested options by dotted name, each as it is typed."""
+def flat(tree: Mapping[str, Any], prefix: str = "", *, quoted: bool = False) -> dict[str, str]:
+    """Return the leaves of nested options by dotted name, each as it is typed, texts in quotes where asked."""
     leaves: dict[str, str] = {}
     for name, value in tree.items():
         if isinstance(value, dict):
-            leaves |= flat(value, f"{prefix}{name}.")
+            leaves |= flat(value, f"{prefix}{name}.", quoted=quoted)
         else:
-            leaves[prefix + name] = json.dumps(value, separators=(",", ":")).strip('"')
+            typed = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+            leaves[prefix + name] = typed if quoted else typed.strip('"')
     return leaves
 
 

@@ -9,7 +9,15 @@ from omegaconf import MISSING
 
 from worldrl.errors import ConfigError
 from worldrl.recipes.demonstrations import OWN
-from worldrl.recipes.options import WorldModelOptions, check_positive, check_tensorboard, check_world_model, option
+from worldrl.recipes.options import (
+    EngineOptions,
+    WorldModelOptions,
+    check_engine,
+    check_positive,
+    check_tensorboard,
+    check_world_model,
+    option,
+)
 from worldrl.recipes.parts import need, pipeline_at, tasks_at, tokens_of, use_threads
 from worldrl.recipes.telling import curve, say
 
@@ -41,6 +49,7 @@ class Config:
     reach: int = option(1, "how many observations of such a past may be imagined, one after the other")
     blur: float = option(0.5, "highest noise on the past of tokens, in units of their change in a step")
     held_out: float = option(0.15, "share of the policy's episodes kept for calibration and figures")
+    engine: EngineOptions = field(default_factory=EngineOptions)
     tensorboard: str = option("", "folder for TensorBoard; empty for none")
     seed: int = option(0, "of weights and batches")
     threads: int = option(0, "threads of torch; 0 leaves them alone")
@@ -59,6 +68,7 @@ class Config:
         if not 0 < self.held_out < 1:
             raise ConfigError(f"held_out must be in (0, 1), got {self.held_out}.")
         check_world_model(self.world_model, pixels=None)
+        check_engine(self.engine)
 
 
 @dataclass(frozen=True)
@@ -83,20 +93,46 @@ class _Task:
 
 def run(config: Config) -> None:
     """Fit, calibrate, save, and say how well each task's world predicts episodes it has not seen."""
+    from worldrl.recipes.launch import launch
+    from worldrl.world_model.engine import Engine, launched
+
+    if config.engine.processes > 1 and launched() == 1:
+        launch("fit", config, processes=config.engine.processes)
+        return
+    use_threads(config.threads)
+    options = config.engine
+    engine = Engine(
+        accumulate=options.accumulate, precision=options.precision, shard=options.shard, device=options.device,
+        patience_s=options.patience_s,
+    )  # fmt: skip
+    try:
+        _fit(config, engine)
+    finally:
+        engine.close()
+
+
+def _fit(config: Config, engine: Any) -> None:
+    """Fit the dynamics beside the other processes; the first of them judges and saves."""
+    from worldrl.world_model.descent import Stops
     from worldrl.world_model.fit import fit_dynamics
 
-    use_threads(config.threads)
-    tasks = [_load(config, name, folder) for name, folder in tasks_at(need(config.episodes, "data set")).items()]
+    with engine.first():  # the others find its features in the cache
+        tasks = [_load(config, name, folder) for name, folder in tasks_at(need(config.episodes, "data set")).items()]
     if len({(task.shape, task.tokens.acts[0].shape[1]) for task in tasks}) > 1:
         found = ", ".join(f"{task.name} {task.shape}" for task in tasks)
         raise ConfigError(f"observations of all tasks must have one shape, got {found}: encode them with slots=.")
     models = [_model(config, task, index, len(tasks)) for index, task in enumerate(tasks)]
-    with curve("fit dynamics", config.tensorboard) as progress:
+    kept, every = Path(config.out).with_name(f"{Path(config.out).name}.training"), config.engine.keep_every
+    first = engine.rank == 0
+    with curve("fit dynamics", config.tensorboard if first else "") as progress:
         fit_dynamics(
             models, [task.tokens.subset(task.train) for task in tasks], steps=config.steps,
             batch_size=config.batch_size, lr=config.lr, push=config.push, reach=config.reach, blur=config.blur,
-            seed=config.seed, progress=progress,
+            seed=config.seed, engine=engine, stops=Stops(kept, every) if every else None,
+            progress=progress if first else None,
         )  # fmt: skip
+    if not first:
+        return
     for task, model in zip(tasks, models, strict=True):
         _judge(config, task, model)
         _save(config, task, model)

@@ -71,6 +71,43 @@ class WorldModelOptions:
     action_code: str = option("two_hot", "form in which actions reach it: two_hot, one_hot, linear, vq")
 
 
+@dataclass
+class EngineOptions:
+    """Which processes train, and how: what is learnt is the same, but for rounding."""
+
+    processes: int = option(
+        1, "processes of this machine that share each batch; 1 also where accelerate launch or torchrun begins them"
+    )
+    shard: bool = option(False, "share weights and optimiser among them (FSDP) rather than copy them (DDP)")
+    accumulate: int = option(1, "parts of its rows that a process takes one after the other in a gradient step")
+    precision: str = option("no", "no for float32, bf16 for bfloat16 in the network")
+    device: str = option("cpu", "cpu, or cuda for a GPU each")
+    keep_every: int = option(
+        0, "gradient steps after which an interrupted training is kept, to go on from there; 0 for never"
+    )
+    patience_s: float = option(120.0, "seconds after which processes that do not answer are given up")
+
+
+def check_engine(options: EngineOptions) -> None:
+    """Refuse processes, devices and precisions that there cannot be.
+
+    Raises:
+        ConfigError: If an option is out of range.
+        DeviceError: If there are fewer devices than processes.
+    """
+    from worldrl.world_model.engine import PRECISIONS, check_devices, launched
+
+    check_positive(processes=options.processes, accumulate=options.accumulate, patience_s=options.patience_s)
+    if options.precision not in PRECISIONS:
+        raise ConfigError(f"engine.precision must be one of {', '.join(PRECISIONS)}, got '{options.precision}'.")
+    if options.keep_every < 0:
+        raise ConfigError(f"engine.keep_every must be 0 or more, got {options.keep_every}.")
+    begun = launched()
+    if begun > 1 and options.processes not in (1, begun):
+        raise ConfigError(f"engine.processes must be 1 or the {begun} that were launched, got {options.processes}.")
+    check_devices(options.device, max(options.processes, launched("LOCAL_WORLD_SIZE")))
+
+
 def check_observation(encoder: EncoderOptions, objects: ObjectOptions, pixels: int, *, size: int | None) -> None:
     """Refuse an observation that there is none of.
 

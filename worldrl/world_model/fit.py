@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -9,9 +11,13 @@ from torch import Tensor
 from worldrl.data.segments import Batch, SegmentSampler
 from worldrl.diffusion.denoiser import Question
 from worldrl.diffusion.drift import LinearDrift
+from worldrl.diffusion.network import DenoiserNet
 from worldrl.errors import NumericsError
 from worldrl.objects import NUMBERS
 from worldrl.types import Array
+from worldrl.world_model.chance import Chance
+from worldrl.world_model.descent import Descent, Stops
+from worldrl.world_model.engine import Engine
 from worldrl.world_model.model import DiffusionWorldModel
 
 OWN, LOOK, SIGHT = 5.0, 0.1, 0.3
@@ -98,6 +104,8 @@ def fit_dynamics(
     reach: int = 1,
     blur: float = 0.5,
     seed: int = 0,
+    engine: Engine | None = None,
+    stops: Stops | None = None,
     progress: Progress | None = None,
 ) -> float:
     """Fit the action codes, then train one denoiser for all models, on every episode, random ones included.
@@ -123,6 +131,8 @@ def fit_dynamics(
         reach: How many of them at most, one after the other; each batch draws its own number.
         blur: Highest standard deviation of noise on the past, in units of its change; each row has its own.
         seed: Of batches, noise and members' draws.
+        engine: The processes that share each batch; this one alone if None.
+        stops: What to go on from after a stop, and to keep for one; None for neither.
         progress: Called with the step and the loss.
 
     Returns:
@@ -134,46 +144,44 @@ def fit_dynamics(
     Raises:
         ValueError: If there are not as many models as data, or none.
         NumericsError: If the loss is not finite.
+        ConfigError: If the batch has fewer transitions than it has parts.
+        CheckpointError: If what ``stops`` kept is damaged, or of another training.
     """
     if not models or len(models) != len(tokens):
         raise ValueError(f"models and tokens must be equally many, at least 1, got {len(models)} and {len(tokens)}.")
-    rng = torch.Generator().manual_seed(seed)
-    courses = [
-        _Course(model, own, overlap=overlap, blur=blur, reach=reach, rng=rng, seed=seed)
-        for model, own in zip(models, tokens, strict=True)
-    ]
+    engine = engine or Engine()
     net = models[0].denoiser.net
+    chosen = torch.Generator().manual_seed(seed)
+    courses = [
+        _Course(
+            model, own, overlap=overlap, blur=blur, reach=reach, chosen=chosen, together=engine.shard, seed=seed
+        )
+        for model, own in zip(models, tokens, strict=True)
+    ]  # fmt: skip
+    about = {"batch_size": batch_size, "push": push, "reach": reach, "blur": blur, "seed": seed}
+    descent = Descent(net, engine, lr=lr, steps=steps, average=average, stops=stops, about=about)
     for model in models:
         model.denoiser.net = net
+        model.to(engine.device)
         model.denoiser.train()
-    optimizer = torch.optim.AdamW(net.parameters(), lr=lr, weight_decay=1e-3, betas=(0.9, 0.99))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, lr, total_steps=steps, pct_start=min(0.3, 100 / steps), cycle_momentum=False
-    )
-    averaged = {name: p.detach().clone() for name, p in net.named_parameters()}
     tail: list[float] = []
-    for step in range(steps):
+    for step in descent:
         pushed = push if step >= PUSH_AFTER * steps else 0.0
-        loss = _loss(courses, max(1, batch_size // len(courses)), push=pushed)
-        descend(loss, optimizer, schedule, step)
-        keep = min(average, (1 + step) / (10 + step))
-        with torch.no_grad():
-            for name, p in net.named_parameters():
-                averaged[name].lerp_(p, 1 - keep)
+        loss = descent.take(step, partial(_loss, courses, descent, max(1, batch_size // len(courses)), step, pushed))
         if step >= 0.9 * steps:
-            tail.append(loss.item())
+            tail.append(loss)
         if progress is not None:
-            progress(step + 1, loss.item())
-    with torch.no_grad():
-        for name, p in net.named_parameters():
-            p.copy_(averaged[name])
+            progress(step + 1, loss)
+    fitted = cast(DenoiserNet, descent.finish())
     for model in models:
+        model.denoiser.net = fitted
+        model.cpu()
         model.denoiser.eval()
     return sum(tail) / max(1, len(tail))
 
 
 class _Course:
-    """What the denoiser learns of one task."""
+    """What the denoiser learns of one task; ``together`` if all processes must ask the network equally often."""
 
     def __init__(
         self,
@@ -183,62 +191,78 @@ class _Course:
         overlap: float,
         blur: float,
         reach: int,
-        rng: torch.Generator,
+        chosen: torch.Generator,
+        together: bool,
         seed: int,
     ) -> None:
-        self.model, self.rng, self.blur = model, rng, blur
+        self.model, self.blur, self.reach, self.together, self.seed = model, blur, reach, together, seed
         recorded = tokens.obs, tokens.acts, tokens.success
         model.action_code.fit(torch.cat([torch.as_tensor(acts) for acts in tokens.acts]), seed=seed)
         set_scale(model, SegmentSampler(*recorded, history=model.history, seed=seed), visual=tokens.visual)
-        self.reach = reach
         self.sampler = SegmentSampler(*recorded, history=model.history + reach, seed=seed)
-        self.draws = (torch.rand(len(tokens), model.members, generator=rng) < overlap).float()
+        self.draws = (torch.rand(len(tokens), model.members, generator=chosen) < overlap).float()
         self.draws[self.draws.sum(dim=1) == 0] = 1.0
 
-    def ask(self, batch_size: int, *, push: float) -> tuple[Question, Tensor]:
-        """Return what the network is asked about a fresh batch, and how much each member learns from each row."""
-        batch = self.sampler.sample(batch_size)
-        codes = self.model.codes(batch.acts)
-        past = self._past(batch, codes, push)
-        question = self.model.denoiser.ask(batch.obs[:, -1], past, codes[:, self.reach :], generator=self.rng)
-        return question, self.draws[batch.episode]
+    def ask(self, chance: Chance, *, push: float, device: torch.device) -> tuple[Question, Tensor, Tensor]:
+        """Return what the network is asked of a share of a fresh batch, and how much each member learns from each row.
 
-    def _past(self, batch: Batch, codes: Tensor, push: float) -> Tensor:
+        Returns:
+            The question, the weights of its rows ``(b, m)``, and the sum of those of the whole batch.
+        """
+        episodes, steps = self.sampler.draw(chance.total, chance.windows)
+        batch = self.sampler.at(episodes[chance.rows], steps[chance.rows]).to(device)
+        codes = self.model.codes(batch.acts)
+        past = self._past(batch, codes, push, chance)
+        levels, noise = chance.normal().to(device), chance.normal(*self.model.obs_shape).to(device)
+        question = self.model.denoiser.ask(batch.obs[:, -1], past, codes[:, self.reach :], levels=levels, noise=noise)
+        weights = self.draws[torch.from_numpy(episodes)].to(device)
+        return question, weights[chance.rows], weights.sum()
+
+    def _past(self, batch: Batch, codes: Tensor, push: float, chance: Chance) -> Tensor:
         """Return the past as imagination would have it: in part imagined, and blurred."""
         past, denoiser = batch.obs[:, :-1], self.model.denoiser
         if push:
-            past = self._imagine(past, codes, batch.padding, push)
+            past = self._imagine(past, codes, batch.padding, push, chance)
         past = past[:, self.reach :]
         if self.blur:
-            level = self.blur * torch.rand((len(past), *(1,) * (past.ndim - 1)), generator=self.rng)
-            noise = torch.randn(past.shape, generator=self.rng)
-            past = past + level * denoiser.change_scale * denoiser.moves * noise
+            level = self.blur * chance.uniform(*(1,) * (past.ndim - 1))
+            noise = level * chance.normal(*past.shape[1:])
+            past = past + noise.to(past.device) * denoiser.change_scale * denoiser.moves
         return past
 
-    def _imagine(self, obs: Tensor, codes: Tensor, padding: Tensor, push: float) -> Tensor:
+    def _imagine(self, obs: Tensor, codes: Tensor, padding: Tensor, push: float, chance: Chance) -> Tensor:
         """Let part of the rows imagine the end of their past: one to ``reach`` observations, each from those before."""
         obs, model, history = obs.clone(), self.model, self.model.history
-        pushed = torch.rand(len(obs), generator=self.rng) < push
-        first = int(torch.randint(self.reach, (1,), generator=self.rng))
+        pushed = (chance.uniform() < push).to(obs.device)
+        first = int(torch.randint(self.reach, (1,), generator=chance.whole))
         for at in range(history + first, history + self.reach):
-            rows = pushed & ~padding[:, at - 1]  # a start is recorded
-            if rows.any():
-                noise = torch.randn(obs[rows, -1].shape, generator=self.rng)
-                member = torch.randint(model.members, (len(noise),), generator=self.rng)
-                before = obs[rows, at - history : at], codes[rows, at - history : at]
-                with torch.no_grad():
-                    obs[rows, at], _ = model.denoiser.sample(noise, *before, member=member, steps=model.steps)
+            noise, member = chance.normal(*model.obs_shape), (chance.uniform() * model.members).long()
+            rows = torch.nonzero(pushed & ~padding[:, at - 1])[:, 0]  # a start is recorded
+            asked = rows if len(rows) or not self.together else torch.zeros_like(pushed[:1], dtype=torch.long)
+            if len(asked) == 0:
+                continue
+            before = obs[asked, at - history : at], codes[asked, at - history : at]
+            mine = noise.to(obs.device)[asked], member.to(obs.device)[asked]
+            with torch.no_grad():
+                found, _ = model.denoiser.sample(mine[0], *before, member=mine[1], steps=model.steps)
+            obs[rows, at] = found[: len(rows)]
         return obs
 
 
-def _loss(courses: Sequence[_Course], batch_size: int, *, push: float) -> Tensor:
-    """Return the mean loss over tasks; the network is asked once for all of them."""
-    asked = [course.ask(batch_size, push=push) for course in courses]
-    inputs = [torch.cat(parts) for parts in zip(*(question.inputs for question, _ in asked), strict=True)]
-    answers = courses[0].model.denoiser.net(*inputs).split(batch_size)
+def _loss(courses: Sequence[_Course], descent: Descent, batch_size: int, step: int, push: float, part: int) -> Tensor:
+    """Return a part of the mean loss over tasks; the network is asked once for all of them."""
+    engine = descent.engine
+    rows = engine.rows(batch_size, part)
+    asked = [
+        course.ask(Chance(course.seed, step, total=batch_size, rows=rows), push=push, device=engine.device)
+        for course in courses
+    ]
+    inputs = [torch.cat(parts) for parts in zip(*(question.inputs for question, _, _ in asked), strict=True)]
+    with engine.autocast():
+        answers = descent.called(*inputs).float().split(rows.stop - rows.start)
     losses = [
-        course.model.denoiser.score(question, raw, member_weight=weight)
-        for course, (question, weight), raw in zip(courses, asked, answers, strict=True)
+        course.model.denoiser.score(question, raw, member_weight=weight, total=total)
+        for course, (question, weight, total), raw in zip(courses, asked, answers, strict=True)
     ]
     return torch.stack(losses).mean()
 

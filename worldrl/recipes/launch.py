@@ -1,0 +1,61 @@
+"""Run a verb in several processes of this machine, through torch's launcher."""
+
+import json
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from worldrl.errors import ConfigError, WorldRLError
+from worldrl.recipes.config import changes
+
+ERROR_FILE = "TORCHELASTIC_ERROR_FILE"
+"""Where a launcher looks for what a process has to say of its end."""
+
+
+def launch(verb: str, config: Any, *, processes: int) -> None:
+    """Run a verb in as many processes, and wait until all of them are done; where one fails, the others are stopped.
+
+    Args:
+        verb: What they run.
+        config: Under which options.
+        processes: How many.
+
+    Raises:
+        ConfigError: With what the first that failed had to say.
+    """
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # a page for what is one sentence
+    how = LaunchConfig(
+        min_nodes=1, max_nodes=1, nproc_per_node=processes, rdzv_backend="c10d", rdzv_endpoint="localhost:0",
+        max_restarts=0, monitor_interval=0.2, run_id=uuid4().hex,
+    )  # fmt: skip
+    words = ["-m", "worldrl.cli", verb, *changes(config, quoted=True)]
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // processes)))
+    try:
+        elastic_launch(how, sys.executable)(*words)
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        told = failure.error_file_data.get("message")
+        sentence = f"process {rank} of {processes} died with exit code {failure.exitcode}, without a word."
+        raise _error_of(failure.exitcode)(told["message"] if isinstance(told, dict) else sentence) from None
+
+
+def tell_launcher(sentence: str) -> bool:
+    """Tell the launcher that began this process why it ends; return whether there is one."""
+    file = os.environ.get(ERROR_FILE)
+    if not file:
+        return False
+    told = {"message": sentence, "extraInfo": {"timestamp": str(int(time.time())), "py_callstack": sentence}}
+    Path(file).write_text(json.dumps({"message": told}))
+    return True
+
+
+def _error_of(code: int) -> type[WorldRLError]:
+    """Return the error whose exit code a process ended with."""
+    return next((kind for kind in WorldRLError.__subclasses__() if kind.exit_code == code), ConfigError)

@@ -1,0 +1,187 @@
+"""Gradient steps of a network: optimiser, learning rate, running average, and how they go on after a stop."""
+
+import copy
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+from worldrl import checkpoint
+from worldrl.errors import CheckpointError, NumericsError
+from worldrl.world_model.engine import Engine
+
+KIND = "training"
+LATEST = "latest.json"
+MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+
+
+@dataclass(frozen=True)
+class Stops:
+    """Where a training that may be stopped is kept, and after how many gradient steps each time."""
+
+    folder: Path
+    every: int
+
+
+class Descent:
+    """Train a network by AdamW with a running average of its weights, alone or beside other processes.
+
+    Iterating yields the steps that are left: all of them, or those after the last one that was kept in ``stops``.
+
+    Args:
+        net: The network; changed in place, and moved to the engine's device.
+        engine: Who takes part.
+        lr: Highest learning rate; warmed up over 100 steps, then falling along a cosine.
+        steps: Gradient steps.
+        average: How much of the running average is kept at each step.
+        stops: What to go on from, and to keep; None for neither.
+        about: What tells this training from another one, as plain JSON.
+
+    Attributes:
+        called: What is called in place of the network.
+
+    Raises:
+        CheckpointError: If what was kept is damaged, or of another training or number of processes.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        engine: Engine,
+        *,
+        lr: float,
+        steps: int,
+        average: float,
+        stops: Stops | None = None,
+        about: dict[str, Any] | None = None,
+    ) -> None:
+        self.engine, self.steps, self.average, self.stops = engine, steps, average, stops
+        self._about = {**(about or {}), "lr": lr, "steps": steps, "average": average}
+        self._plain = copy.deepcopy(net) if engine.shard else net
+        self.net = net.to(engine.device)
+        self.called = engine.spread(self.net)
+        self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=lr, weight_decay=1e-3, betas=(0.9, 0.99))
+        self._schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer, lr, total_steps=steps, pct_start=min(0.3, 100 / steps), cycle_momentum=False
+        )
+        self._averaged = {name: p.detach().clone() for name, p in self.net.named_parameters()}
+        self._next = 0
+        if stops is not None and (stops.folder / LATEST).exists():
+            self._go_on(stops.folder)
+
+    def __iter__(self) -> Iterator[int]:
+        for step in range(self._next, self.steps):
+            yield step
+            done = step + 1
+            if self.stops is not None and done % self.stops.every == 0 and done < self.steps:
+                self._keep(self.stops.folder, done)
+
+    def take(self, step: int, loss_of: Callable[[int], Tensor]) -> float:
+        """Take one gradient step and return the loss.
+
+        Args:
+            step: Which one.
+            loss_of: Returns this process's share of the loss in one of ``accumulate`` parts: all shares add up to it.
+
+        Raises:
+            NumericsError: If the loss is not finite.
+        """
+        self.optimizer.zero_grad()
+        told = torch.zeros((), device=self.engine.device)
+        for part in range(self.engine.accumulate):
+            with self.engine.alone(self.called, part + 1 == self.engine.accumulate):
+                loss = loss_of(part)
+                # Processes average their gradients, and the shares of the loss are to be added.
+                (loss * self.engine.processes).backward()
+            told += loss.detach()
+        told = self.engine.sum(told)
+        if not torch.isfinite(told):
+            raise NumericsError(f"the loss is {told.item()} at step {step}: lower lr or check the data.")
+        torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
+        self.optimizer.step()
+        self._schedule.step()
+        keep = min(self.average, (1 + step) / (10 + step))
+        with torch.no_grad():
+            for name, p in self.net.named_parameters():
+                self._averaged[name].lerp_(p, 1 - keep)
+        return told.item()
+
+    def finish(self) -> nn.Module:
+        """Return the whole network on the CPU, with the averaged weights; forget what was kept for a stop."""
+        with torch.no_grad():
+            for name, p in self.net.named_parameters():
+                p.copy_(self._averaged[name])
+            if self.engine.shard:
+                self._plain.load_state_dict({name: _whole(t) for name, t in self.net.state_dict().items()})
+        self.engine.meet()
+        if self.stops is not None and self.engine.rank == 0:
+            shutil.rmtree(self.stops.folder, ignore_errors=True)
+        return self._plain.to("cpu")
+
+    def _keep(self, folder: Path, done: int) -> None:
+        """Keep where the training is: first every process its share, then the word that they are whole."""
+        if self.engine.shard or self.engine.rank == 0:
+            checkpoint.save(self._share_of(folder, done), kind=KIND, config={"step": done}, tensors=self._state())
+        self.engine.meet()
+        if self.engine.rank == 0:
+            shards = self.engine.processes if self.engine.shard else 0
+            checkpoint.write_json(folder / LATEST, {"step": done, "shards": shards, "about": self._about})
+            for old in folder.glob("step-*"):
+                if old.name != f"step-{done}":
+                    shutil.rmtree(old, ignore_errors=True)
+
+    def _go_on(self, folder: Path) -> None:
+        latest = checkpoint.read_json(folder / LATEST)
+        if latest.get("about") != self._about:
+            raise CheckpointError(
+                f"{folder} must be of this training, got {latest.get('about')} for {self._about}: remove the folder to "
+                "begin anew."
+            )
+        shards, mine = int(latest["shards"]), self.engine.processes if self.engine.shard else 0
+        if shards != mine:
+            told = ["weights that are whole" if one == 0 else f"weights shared by {one}" for one in (mine, shards)]
+            raise CheckpointError(
+                f"{folder} must hold {told[0]}, got {told[1]}: use as many processes, or remove it to begin anew."
+            )
+        self._next = int(latest["step"])
+        path = self._share_of(folder, self._next)
+        self._restore(checkpoint.load(path, kind=KIND).tensors, path)
+        self._schedule.load_state_dict({"last_epoch": self._next - 1, "_step_count": self._next})
+        self._schedule.step()
+
+    def _share_of(self, folder: Path, done: int) -> Path:
+        return folder / f"step-{done}" / f"share-{self.engine.rank if self.engine.shard else 0}"
+
+    def _state(self) -> dict[str, Tensor]:
+        """Return everything that a training is made of, of a shared network the share of this process."""
+        state = dict[str, Tensor]()
+        for name, p in self.net.named_parameters():
+            moments = self.optimizer.state[p]
+            parts = {"weight": p.detach(), "average": self._averaged[name], **{m: moments[m] for m in MOMENTS}}
+            state |= {f"{part}.{name}": _own(tensor) for part, tensor in parts.items()}
+        return state
+
+    @torch.no_grad()
+    def _restore(self, kept: dict[str, Tensor], path: Path) -> None:
+        for name, p in self.net.named_parameters():
+            moments = {m: torch.zeros_like(p) if m != "step" else torch.zeros(()) for m in MOMENTS}
+            self.optimizer.state[p] = moments
+            for part, tensor in {"weight": p, "average": self._averaged[name], **moments}.items():
+                found = kept.get(f"{part}.{name}")
+                if found is None or found.shape != _own(tensor).shape:
+                    raise CheckpointError(f"{path} must hold {part}.{name} of this network: remove it to begin anew.")
+                _own(tensor).copy_(found)
+
+
+def _own(tensor: Tensor) -> Tensor:
+    """Return the share of this process."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def _whole(tensor: Tensor) -> Tensor:
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
