@@ -11,8 +11,9 @@ from worldrl.data.segments import SegmentSampler
 from worldrl.diffusion.actions import ACTION_CODES
 from worldrl.evaluation.heeding import ACTION_GAIN, ActionVerdict, action_verdict
 from worldrl.types import Imagined
-from worldrl.world_model.fit import Tokens, fit_dynamics
+from worldrl.world_model.fit import fit_dynamics
 from worldrl.world_model.model import TOKEN_SIZES, DiffusionWorldModel
+from worldrl.world_model.tokens import Tokens
 
 SHAPE, HISTORY = (2, 3), 2
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from worldrl.evaluation.recorded import acted_out, replay_of, segments
 from worldrl.types import Imagined
-from worldrl.world_model.fit import Tokens
+from worldrl.world_model.tokens import Tokens
 
 
 def tokens(*lengths: int) -> Tokens:

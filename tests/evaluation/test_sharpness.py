@@ -9,7 +9,7 @@ import torch
 from worldrl.errors import NumericsError
 from worldrl.evaluation.sharpness import imagined_pairs, sharpness
 from worldrl.types import Array, Imagined
-from worldrl.world_model.fit import Tokens
+from worldrl.world_model.tokens import Tokens
 from worldrl.world_model.visual import Pairs, VisualDecoder, tune_decoder
 
 

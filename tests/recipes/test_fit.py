@@ -11,8 +11,9 @@ from worldrl.errors import ConfigError
 from worldrl.recipes import collect, encode, fit
 from worldrl.recipes.fit import heeding, measure
 from worldrl.recipes.options import EncoderOptions, EnvOptions, ObjectOptions, WorldModelOptions, check_world_model
-from worldrl.world_model.fit import LOOK, OWN, SIGHT, Tokens, fit_dynamics, set_scale
+from worldrl.world_model.fit import LOOK, OWN, SIGHT, fit_dynamics, set_scale
 from worldrl.world_model.model import TOKEN_SIZES, DiffusionWorldModel
+from worldrl.world_model.tokens import Tokens
 
 
 def push(*, deaf: bool) -> Tokens:

@@ -9,8 +9,9 @@ import torch
 
 from worldrl.world_model.descent import Stops
 from worldrl.world_model.engine import Engine
-from worldrl.world_model.fit import Tokens, fit_dynamics
+from worldrl.world_model.fit import fit_dynamics
 from worldrl.world_model.model import DiffusionWorldModel
+from worldrl.world_model.tokens import Tokens
 
 
 def episodes() -> Tokens:

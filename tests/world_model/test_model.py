@@ -14,9 +14,10 @@ from worldrl.errors import CheckpointError, ConfigError
 from worldrl.evaluation.fidelity import judged_successful, one_step_error
 from worldrl.evaluation.heeding import action_verdict
 from worldrl.evaluation.recorded import replay_of
-from worldrl.world_model.fit import Tokens, fit_dynamics
+from worldrl.world_model.fit import fit_dynamics
 from worldrl.world_model.judges import calibrate, fit_success
 from worldrl.world_model.model import TOKEN_SIZES, DiffusionWorldModel
+from worldrl.world_model.tokens import Tokens
 
 TOKENS: dict[str, Any] = {"obs_shape": (3, 5), "act_dim": 2, "net": TOKEN_SIZES["tiny"]}
 FRAMES: dict[str, Any] = {

@@ -117,6 +117,12 @@ class Denoiser(nn.Module):
         x = change + expand(sigma, change) * noise
         return Question(change, x, sigma, self._inputs(x, sigma, history, codes))
 
+    def ask_outcome(self, outcome: Tensor, history: Tensor, codes: Tensor, *, noise: Tensor) -> "Question":
+        """Return what the network is asked so that it reaches ``outcome`` from pure noise at once; see ``ask``."""
+        change, sigma = self.to_change(outcome, history, codes), noise.new_full((len(noise),), self.schedule.sigma_max)
+        x = noise * self.schedule.sigma_max
+        return Question(change, x, sigma, self._inputs(x, sigma, history, codes))
+
     def score(
         self, question: "Question", raw: Tensor, *, member_weight: Float[Tensor, "b m"], total: Tensor | None = None
     ) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor
 from worldrl.data.segments import SegmentSampler
 from worldrl.evaluation.fidelity import Replay, open_loop
 from worldrl.types import WorldModel
-from worldrl.world_model.fit import Tokens
+from worldrl.world_model.tokens import Tokens
 
 
 def segments(tokens: Tokens, *, history: int, horizon: int) -> tuple[Tensor, Tensor] | None:

@@ -15,7 +15,7 @@ from worldrl.evaluation.pictures import decibels, squared_error
 from worldrl.evaluation.recorded import segment_places, segments
 from worldrl.evaluation.stlpips import is_installed, load_stlpips
 from worldrl.types import Array, WorldModel
-from worldrl.world_model.fit import Tokens
+from worldrl.world_model.tokens import Tokens
 from worldrl.world_model.visual import Pairs
 
 HORIZON = 16

@@ -129,7 +129,7 @@ def tasks_at(path: Path) -> dict[str, Path]:
 
 def tokens_of(dataset: Any, pipeline: Any) -> Any:
     """Observe every episode of a data set through a pipeline."""
-    from worldrl.world_model.fit import Tokens
+    from worldrl.world_model.tokens import Tokens
 
     observed = [pipeline(np.asarray(e.frames), np.asarray(e.proprio), np.asarray(e.labels)) for e in dataset]
     return Tokens(

@@ -1,24 +1,24 @@
 """Fit the dynamics of world models, of one task or of several at once, to recorded episodes."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import cast
 
 import torch
 from torch import Tensor
 
-from worldrl.data.segments import Batch, SegmentSampler
+from worldrl.data.segments import SegmentSampler
 from worldrl.diffusion.denoiser import Question
 from worldrl.diffusion.drift import LinearDrift
 from worldrl.diffusion.network import DenoiserNet
 from worldrl.errors import NumericsError
 from worldrl.objects import NUMBERS
-from worldrl.types import Array
 from worldrl.world_model.chance import Chance
+from worldrl.world_model.course import Course, mean_loss
 from worldrl.world_model.descent import Descent, Stops
 from worldrl.world_model.engine import Engine
 from worldrl.world_model.model import DiffusionWorldModel
+from worldrl.world_model.tokens import Tokens
 
 OWN, LOOK, SIGHT = 5.0, 0.1, 0.3
 """What proprioception, the look of an object and visual tokens weigh in the loss; geometry weighs one.
@@ -34,34 +34,6 @@ PUSH_AFTER = 0.15
 """
 
 Progress = Callable[[int, float], None]
-
-
-@dataclass(frozen=True)
-class Tokens:
-    """Recorded episodes as the world model sees them.
-
-    ``obs`` ``(t_i+1, *o)``, ``acts`` ``(t_i, a)`` and ``success`` ``(t_i+1,)`` of each episode, and who acted in it.
-    ``visual`` tells how many of the tokens, the last ones, are visual.
-    """
-
-    obs: Sequence[Array]
-    acts: Sequence[Array]
-    success: Sequence[Array]
-    policies: Sequence[str]
-    visual: int = 0
-
-    def __len__(self) -> int:
-        return len(self.acts)
-
-    def subset(self, index: Sequence[int]) -> "Tokens":
-        """Return some of the episodes."""
-        return Tokens(
-            obs=[self.obs[i] for i in index],
-            acts=[self.acts[i] for i in index],
-            success=[self.success[i] for i in index],
-            policies=[self.policies[i] for i in index],
-            visual=self.visual,
-        )
 
 
 def set_scale(model: DiffusionWorldModel, sampler: SegmentSampler, *, visual: int = 0, floor: float = 0.03) -> None:
@@ -152,12 +124,14 @@ def fit_dynamics(
     engine = engine or Engine()
     net = models[0].denoiser.net
     chosen = torch.Generator().manual_seed(seed)
-    courses = [
-        _Course(
-            model, own, overlap=overlap, blur=blur, reach=reach, chosen=chosen, together=engine.shard, seed=seed
-        )
-        for model, own in zip(models, tokens, strict=True)
-    ]  # fmt: skip
+    courses = list[Course]()
+    for model, own in zip(models, tokens, strict=True):
+        model.action_code.fit(torch.cat([torch.as_tensor(acts) for acts in own.acts]), seed=seed)
+        scaled = SegmentSampler(own.obs, own.acts, own.success, history=model.history, seed=seed)
+        set_scale(model, scaled, visual=own.visual)
+        draws = (torch.rand(len(own), model.members, generator=chosen) < overlap).float()
+        draws[draws.sum(dim=1) == 0] = 1.0
+        courses.append(Course(model, own, draws=draws, blur=blur, reach=reach, together=engine.shard, seed=seed))
     about = {"batch_size": batch_size, "push": push, "reach": reach, "blur": blur, "seed": seed}
     descent = Descent(net, engine, lr=lr, steps=steps, average=average, stops=stops, about=about)
     for model in models:
@@ -180,91 +154,18 @@ def fit_dynamics(
     return sum(tail) / max(1, len(tail))
 
 
-class _Course:
-    """What the denoiser learns of one task; ``together`` if all processes must ask the network equally often."""
-
-    def __init__(
-        self,
-        model: DiffusionWorldModel,
-        tokens: Tokens,
-        *,
-        overlap: float,
-        blur: float,
-        reach: int,
-        chosen: torch.Generator,
-        together: bool,
-        seed: int,
-    ) -> None:
-        self.model, self.blur, self.reach, self.together, self.seed = model, blur, reach, together, seed
-        recorded = tokens.obs, tokens.acts, tokens.success
-        model.action_code.fit(torch.cat([torch.as_tensor(acts) for acts in tokens.acts]), seed=seed)
-        set_scale(model, SegmentSampler(*recorded, history=model.history, seed=seed), visual=tokens.visual)
-        self.sampler = SegmentSampler(*recorded, history=model.history + reach, seed=seed)
-        self.draws = (torch.rand(len(tokens), model.members, generator=chosen) < overlap).float()
-        self.draws[self.draws.sum(dim=1) == 0] = 1.0
-
-    def ask(self, chance: Chance, *, push: float, device: torch.device) -> tuple[Question, Tensor, Tensor]:
-        """Return what the network is asked of a share of a fresh batch, and how much each member learns from each row.
-
-        Returns:
-            The question, the weights of its rows ``(b, m)``, and the sum of those of the whole batch.
-        """
-        episodes, steps = self.sampler.draw(chance.total, chance.windows)
-        batch = self.sampler.at(episodes[chance.rows], steps[chance.rows]).to(device)
-        codes = self.model.codes(batch.acts)
-        past = self._past(batch, codes, push, chance)
-        levels, noise = chance.normal().to(device), chance.normal(*self.model.obs_shape).to(device)
-        question = self.model.denoiser.ask(batch.obs[:, -1], past, codes[:, self.reach :], levels=levels, noise=noise)
-        weights = self.draws[torch.from_numpy(episodes)].to(device)
-        return question, weights[chance.rows], weights.sum()
-
-    def _past(self, batch: Batch, codes: Tensor, push: float, chance: Chance) -> Tensor:
-        """Return the past as imagination would have it: in part imagined, and blurred."""
-        past, denoiser = batch.obs[:, :-1], self.model.denoiser
-        if push:
-            past = self._imagine(past, codes, batch.padding, push, chance)
-        past = past[:, self.reach :]
-        if self.blur:
-            level = self.blur * chance.uniform(*(1,) * (past.ndim - 1))
-            noise = level * chance.normal(*past.shape[1:])
-            past = past + noise.to(past.device) * denoiser.change_scale * denoiser.moves
-        return past
-
-    def _imagine(self, obs: Tensor, codes: Tensor, padding: Tensor, push: float, chance: Chance) -> Tensor:
-        """Let part of the rows imagine the end of their past: one to ``reach`` observations, each from those before."""
-        obs, model, history = obs.clone(), self.model, self.model.history
-        pushed = (chance.uniform() < push).to(obs.device)
-        first = int(torch.randint(self.reach, (1,), generator=chance.whole))
-        for at in range(history + first, history + self.reach):
-            noise, member = chance.normal(*model.obs_shape), (chance.uniform() * model.members).long()
-            rows = torch.nonzero(pushed & ~padding[:, at - 1])[:, 0]  # a start is recorded
-            asked = rows if len(rows) or not self.together else torch.zeros_like(pushed[:1], dtype=torch.long)
-            if len(asked) == 0:
-                continue
-            before = obs[asked, at - history : at], codes[asked, at - history : at]
-            mine = noise.to(obs.device)[asked], member.to(obs.device)[asked]
-            with torch.no_grad():
-                found, _ = model.denoiser.sample(mine[0], *before, member=mine[1], steps=model.steps)
-            obs[rows, at] = found[: len(rows)]
-        return obs
-
-
-def _loss(courses: Sequence[_Course], descent: Descent, batch_size: int, step: int, push: float, part: int) -> Tensor:
+def _loss(courses: Sequence[Course], descent: Descent, batch_size: int, step: int, push: float, part: int) -> Tensor:
     """Return a part of the mean loss over tasks; the network is asked once for all of them."""
-    engine = descent.engine
-    rows = engine.rows(batch_size, part)
-    asked = [
-        course.ask(Chance(course.seed, step, total=batch_size, rows=rows), push=push, device=engine.device)
-        for course in courses
-    ]
-    inputs = [torch.cat(parts) for parts in zip(*(question.inputs for question, _, _ in asked), strict=True)]
-    with engine.autocast():
-        answers = descent.called(*inputs).float().split(rows.stop - rows.start)
-    losses = [
-        course.model.denoiser.score(question, raw, member_weight=weight, total=total)
-        for course, (question, weight, total), raw in zip(courses, asked, answers, strict=True)
-    ]
-    return torch.stack(losses).mean()
+    rows = descent.engine.rows(batch_size, part)
+    asked, weights, totals = list[Question](), list[Tensor](), list[Tensor]()
+    for course in courses:
+        chance = Chance(course.seed, step, total=batch_size, rows=rows)
+        seen = course.draw(chance, push=push, device=descent.engine.device)
+        levels, noise = (one.to(seen.past.device) for one in (chance.normal(), chance.normal(*seen.past.shape[2:])))
+        asked.append(course.model.denoiser.ask(seen.target, seen.past, seen.codes, levels=levels, noise=noise))
+        weights.append(seen.weight)
+        totals.append(seen.total)
+    return mean_loss(courses, descent, asked, weights, totals)
 
 
 def descend(

@@ -42,6 +42,8 @@ FRAME_SIZES: dict[str, dict[str, Any]] = {
 }
 """Shapes of the frame U-Net by name; ``base`` has that of World4RL's network, too large for a CPU, and ``published`` is
 DIAMOND's for Atari, to compare with."""
+SAMPLERS = ("euler", "distilled")
+"""How a step of imagination may be sampled."""
 THRESHOLDS = ("success_threshold", "audit_threshold", "halt_threshold", "support_threshold")
 RESIDUAL_SCHEDULE = {"p_mean": 1.6, "sigma_max": 10.0}
 """Noise levels.
@@ -64,7 +66,9 @@ class DiffusionWorldModel(nn.Module):
         act_dim: Action dimensions ``a``.
         pipeline: Hash of the observation pipeline it is made for; empty for frames without one.
         history: Past observations ``t``.
-        steps: Network evaluations a step of imagination.
+        steps: Sampling steps of a step of imagination, each a network evaluation.
+        sampler: How it samples, a name in ``SAMPLERS``: by so many Euler steps, or as a network that was taught to
+            reach in one evaluation what its teacher reaches in ``steps`` (``worldrl.world_model.distil``).
         net: Arguments of the network: of ``TokenDenoiserNet``, of ``FlatDenoiserNet`` where its ``backbone`` is
             ``flat``, or of ``FrameDenoiserNet``.
         schedule: Arguments of ``NoiseSchedule``.
@@ -79,7 +83,7 @@ class DiffusionWorldModel(nn.Module):
         support_threshold: Distance from everything recorded from which it has, likewise.
 
     Raises:
-        ConfigError: If the shape is neither tokens nor frames, or there is no such action code.
+        ConfigError: If the shape is neither tokens nor frames, or there is no such action code or sampler.
     """
 
     def __init__(
@@ -90,6 +94,7 @@ class DiffusionWorldModel(nn.Module):
         pipeline: str = "",
         history: int = 4,
         steps: int = 2,
+        sampler: str = "euler",
         net: dict[str, Any] | None = None,
         schedule: dict[str, float] | None = None,
         action_code: str = "two_hot",
@@ -99,7 +104,9 @@ class DiffusionWorldModel(nn.Module):
         super().__init__()
         if not 0 <= task < tasks:
             raise ConfigError(f"task must be in [0, {tasks}), got {task}.")
-        self.tasks, self.task = tasks, task
+        if sampler not in SAMPLERS:
+            raise ConfigError(f"sampler must be one of {', '.join(SAMPLERS)}, got '{sampler}'.")
+        self.tasks, self.task, self.sampler = tasks, task, sampler
         self.obs_shape, self.act_dim, self.pipeline, self.history, self.steps = (
             obs_shape,
             act_dim,
@@ -125,12 +132,17 @@ class DiffusionWorldModel(nn.Module):
         self.success_threshold = self.audit_threshold = 0.5
         self.halt_threshold = self.support_threshold = float("inf")
 
+    @property
+    def evaluations(self) -> int:
+        """Return the network evaluations a step of imagination."""
+        return self.steps if self.sampler == "euler" else 1
+
     @torch.no_grad()
     def imagine(self, obs: Tensor, acts: Tensor, *, noise: Tensor, choice: Tensor) -> Imagined:
         """Imagine one step; see ``worldrl.types.WorldModel``."""
         member = (choice * self.members).long().clamp_max(self.members - 1)
         codes = self.codes(acts)
-        following, apart = self.denoiser.sample(noise, obs, codes, member=member, steps=self.steps)
+        following, apart = self.denoiser.sample(noise, obs, codes, member=member, steps=self.evaluations)
         return Imagined(
             following,
             self.success(following).sigmoid(),
@@ -165,7 +177,7 @@ class DiffusionWorldModel(nn.Module):
 
     def hash(self) -> str:
         """Identify all weights and thresholds, so that refinement can prove it changed none."""
-        others = torch.tensor([*self.thresholds().values(), self.steps], dtype=torch.float64)
+        others = torch.tensor([*self.thresholds().values(), self.evaluations], dtype=torch.float64)
         return checkpoint.hash_tensors(self.state_dict() | {"thresholds": others})
 
     def config(self) -> dict[str, Any]:
@@ -177,6 +189,7 @@ class DiffusionWorldModel(nn.Module):
             "pipeline": self.pipeline,
             "history": self.history,
             "steps": self.steps,
+            "sampler": self.sampler,
             "net": self.net_args,
             "schedule": self.schedule_args,
             "action_code": self.action_code.name,

@@ -51,7 +51,7 @@ def imagined(
     parameters = sum(p.numel() for p in model.denoiser.net.parameters())
     row = timed(
         lambda: env.step(act), group=group, name=name, unit="env steps", seconds=seconds, batch=batch,
-        steps=model.steps, parameters=parameters,
+        steps=model.evaluations, parameters=parameters,
     )  # fmt: skip
     env.close()
     return row
