@@ -96,7 +96,7 @@ class ImaginedVectorEnv(VectorEnv[Any, Any, Any]):
         self._acts = torch.zeros(num_envs, model.history - 1, model.act_dim, device=self.device)
         self._ages = np.zeros(num_envs, dtype=np.int64)
         self._ended = np.zeros(num_envs, dtype=np.bool_)
-        self._streams = Streams(num_envs)
+        self._streams = Streams(num_envs, tuple(model.obs_shape))
         self._draw: tuple[Tensor, Tensor] | None = None  # outlives a step that failed, so that the step can be repeated
         self._is_reset = False
 
@@ -167,7 +167,7 @@ class ImaginedVectorEnv(VectorEnv[Any, Any, Any]):
             return figures
         index = slice(None) if len(rows) == self.num_envs else torch.from_numpy(rows).to(self.device)
         shape = tuple(self.model.obs_shape)
-        self._draw = self._draw or self._streams.draw(rows, shape)
+        self._draw = self._draw or self._streams.draw(rows)
         noise, choice = (x.to(self.device) for x in self._draw)
         obs, acts = self._obs[index], torch.cat([self._acts[index], act[index][:, None]], dim=1)
         out = self.model.imagine(obs, acts, noise=noise, choice=choice)

@@ -1,5 +1,6 @@
 """Chance that one environment has to itself."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,15 +11,24 @@ from torch import Tensor
 Rows = npt.NDArray[np.intp]
 
 
+AHEAD = 8192
+"""Numbers that a stream draws at once: a call costs as much as drawing a few hundred."""
+
+
 class Streams:
     """One generator for each environment, on the CPU so that every device sees the same chance.
 
     Args:
         total: Number of environments ``n``; their streams start from the machine's entropy.
+        shape: Of the noise of one step.
     """
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, shape: tuple[int, ...]) -> None:
         self.generators = [torch.Generator() for _ in range(total)]
+        self._steps = max(1, AHEAD // math.prod(shape))
+        self._noise = torch.empty(self._steps, total, *shape)
+        self._choice = torch.empty(self._steps, total)
+        self._next = np.full(total, self._steps)
         self.seed(np.arange(total), list(np.random.SeedSequence().spawn(total)))
 
     def seed(self, rows: Rows, seeds: Sequence[np.random.SeedSequence | None]) -> None:
@@ -27,18 +37,23 @@ class Streams:
             sequence = seeds[i]
             if sequence is not None:
                 self.generators[i].manual_seed(int(sequence.generate_state(1, np.uint64)[0]))
+                self._next[i] = self._steps
 
     def pick(self, rows: Rows, total: int) -> Tensor:
         """Pick one of ``total`` for each of ``rows``."""
         return torch.cat([torch.randint(total, (1,), generator=self.generators[i]) for i in rows])
 
-    def draw(self, rows: Rows, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    def draw(self, rows: Rows) -> tuple[Tensor, Tensor]:
         """Draw normal noise ``(len(rows), *shape)`` and a uniform choice ``(len(rows),)``."""
-        noise, choice = torch.empty(len(rows), *shape), torch.empty(len(rows), 1)
-        for i, row, pick in zip(rows, noise.unbind(), choice.unbind(), strict=True):
-            row.normal_(generator=self.generators[i])
-            pick.uniform_(generator=self.generators[i])
-        return noise, choice[:, 0]
+        for i in rows[self._next[rows] == self._steps]:
+            self._noise[:, i] = torch.randn(self._noise[:, i].shape, generator=self.generators[i])
+            self._choice[:, i] = torch.rand(self._steps, generator=self.generators[i])
+            self._next[i] = 0
+        at, self._next[rows] = self._next[rows], self._next[rows] + 1
+        if len(rows) == len(self._next) and (at == at[0]).all():  # nobody began at another time than the others
+            return self._noise[at[0]], self._choice[at[0]]
+        steps, which = torch.from_numpy(at), torch.from_numpy(rows)
+        return self._noise[steps, which], self._choice[steps, which]
 
 
 def seed_sequences(seed: int | Sequence[int | None] | None, total: int) -> list[np.random.SeedSequence | None]:

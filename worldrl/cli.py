@@ -31,6 +31,7 @@ RECIPES: dict[str, tuple[str, str]] = {
     "robust": ("worldrl.recipes.robust", "Measure a trained agent where objects are missing, swapped or unread."),
     "evaluate": ("worldrl.recipes.evaluate", "Measure the success of a policy in MuJoCo, with its interval."),
     "fidelity": ("worldrl.recipes.fidelity", "Say how far a world can be trusted, on episodes it has not seen."),
+    "distil": ("worldrl.recipes.distil", "Teach a world to sample in one evaluation, and say what that costs."),
     "sharpen": ("worldrl.recipes.sharpen", "Say what tuning the decoder of visual tokens on imagined ones brings."),
     "plan": ("worldrl.recipes.plan", "Measure planning in a world in MuJoCo: the baseline of refinement."),
     "record": ("worldrl.recipes.record", "Make videos and pictures of a policy, real beside imagined."),

@@ -8,9 +8,10 @@ over objects, our choice).
 from typing import Any
 
 import torch
-from einops import einsum, rearrange
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 GATE_LR = 0.02
 """Learning rate of the gates: a gate has a second or so to close, not an hour."""
@@ -38,8 +39,11 @@ class GatedTokens(nn.Module):
         # Of fixed size, or weights would grow while gates shrink and the price would buy nothing.
         read = self.read / self.read.square().mean(dim=(1, 2), keepdim=True).sqrt() * self.read.shape[1] ** -0.5
         read = read * rearrange(self.gate.clamp(0.0, 1.0), "k -> k 1 1")
-        objects = einsum(obs[:, 1:], read, "b k d, k d w -> b w")
-        out: Tensor = objects + self.own(obs[:, 0, : self.proprio])
+        # One product for all that is read, on tokens as they lie in memory: the numbers of proprioception that are not
+        # read have zeros.
+        own = pad(self.own.weight.T, (0, 0, 0, obs.shape[2] - self.proprio))
+        weight = torch.cat([own, rearrange(read, "k d w -> (k d) w")])
+        out: Tensor = torch.addmm(self.own.bias, rearrange(obs, "b k d -> b (k d)"), weight)
         return out
 
     def cost(self) -> Tensor:

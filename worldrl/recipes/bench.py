@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from worldrl.errors import ConfigError
 from worldrl.recipes.config import changes
 from worldrl.recipes.options import (
     EnvOptions,
@@ -25,6 +26,8 @@ BATCHES = (1, 4, 16, 64, 256, 1024)
 FRAME_BATCH = 8
 SIZES = ("tiny", "small", "medium")
 ENCODERS = ("dinov2_vits14", "efficientnet_lite0")
+COMPARED = Path("docs/results/pixels.json")
+"""The last comparison of trained frame models."""
 SEGMENTS = (1_000, 10_000, 100_000)
 
 
@@ -41,12 +44,22 @@ class Config:
     world_model: WorldModelOptions = field(default_factory=WorldModelOptions)
     batch: int = option(256, "imagined environments side by side")
     seconds: float = option(2.0, "how long each thing is timed, at least")
+    compare: str = option(
+        "",
+        "folder of a data set: train frame models on it for equally long and compare those, rather than time anything",
+    )
+    observation: str = option("", "folder of the pipeline of its frames, for compare")
+    minutes: float = option(8.0, "processor time of each training of compare")
+    seeds: list[int] = field(default_factory=lambda: [0, 1, 2], metadata={"help": "of compare"})
     threads: int = option(0, "threads of torch; 0 leaves them alone")
 
     def check(self) -> None:
         """Refuse options out of range."""
         check_positive(batch=self.batch, seconds=self.seconds)
+        check_positive(minutes=self.minutes)
         check_world_model(self.world_model)
+        if self.compare and not (self.observation and self.out and self.seeds):
+            raise ConfigError("compare needs observation=FOLDER, out=FILE.json and at least one of seeds.")
         if self.out:
             check_json(Path(self.out))
 
@@ -61,6 +74,8 @@ def run(config: Config) -> str:
     from worldrl.recipes.timing.report import lines, table
 
     use_threads(config.threads)
+    if config.compare:
+        return _compare(config)
     machine: dict[str, Any] = {
         "threads": torch.get_num_threads(),
         "matrix product, GFLOP/s": matrix_limit(),
@@ -70,7 +85,7 @@ def run(config: Config) -> str:
     for row in _world(config) if config.world else _all(config):
         say(f"{row.group}, {row.name}, batch {row.batch}: {row.rate:,.1f} {row.unit}/s")
         rows.append(row)
-    summary = summarise(rows, batch=config.batch) | {"machine": machine}
+    summary = summarise(rows, batch=config.batch) | trained() | {"machine": machine}
     command = shlex.join(["worldrl", "bench", *changes(config)])
     text = table(rows, summary, command=command)
     if config.out:
@@ -104,6 +119,24 @@ def summarise(rows: list[Row], *, batch: int) -> dict[str, float | None]:
         "imagined_vs_real_default": ratio(one, default),
         "imagined_vs_real_fast": ratio(one, fast),
     }
+
+
+def _compare(config: Config) -> str:
+    """Train frame models for equally long."""
+    from worldrl.recipes.timing.equal import compare
+
+    return compare(
+        need(config.compare, "data set"), need(config.observation, "observation pipeline"), Path(config.out),
+        minutes=config.minutes, seeds=config.seeds, command=["worldrl", "bench", *changes(config)],
+    )  # fmt: skip
+
+
+def trained() -> dict[str, float | None]:
+    """Return what the last comparison of trained frame models found; nothing where there is none here."""
+    from worldrl import checkpoint
+    from worldrl.recipes.timing.equal import summary
+
+    return summary(checkpoint.read_json(COMPARED)) if COMPARED.exists() else {}
 
 
 def _world(config: Config) -> Iterator[Row]:

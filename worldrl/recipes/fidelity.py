@@ -63,7 +63,7 @@ def run(config: Config) -> str:
     with pipeline_at(need(config.observation, "observation pipeline"), cache) as pipeline:
         pipeline.require(world.model.pipeline, owner=config.world)
         tokens = tokens_of(unseen, pipeline)
-        policies = {path: _policy(path, pipeline) for path in config.policies}
+        policies = load_policies(config.policies, pipeline)
         encoder = None if pipeline.encoder is None else dict(pipeline.encoder.source)
     figures: dict[str, Any] = {
         "task": world.task,
@@ -73,7 +73,18 @@ def run(config: Config) -> str:
         **predictions(world.model, tokens, seed=config.seed),
         **judgements(world.model, tokens, seed=config.seed),
         "pictures": _pictures(config, world, unseen, tokens, {"name": config.frechet} if config.frechet else encoder),
-        "policies": _decisions(config, world, unseen, tokens, policies),
+        "policies": decisions(
+            world.model,
+            unseen,
+            tokens,
+            policies,
+            env=make_env(world.task, dict(dataset.manifest.env_kwargs)),
+            horizon=world.horizon,
+            seed=config.seed,
+            slack=config.slack,
+        )
+        if policies
+        else [],
     }
     Path(config.out).parent.mkdir(parents=True, exist_ok=True)
     checkpoint.write_json(Path(config.out), figures)
@@ -156,23 +167,41 @@ def _pictures(config: Config, world: Any, episodes: Any, tokens: Any, encoder: d
     }
 
 
-def _decisions(config: Config, world: Any, episodes: Any, tokens: Any, policies: dict[str, Any]) -> list[Any]:
-    """Let each policy act in imagination from the held-out starts, and replay its successes in MuJoCo."""
+def decisions(
+    model: Any,
+    episodes: Any,
+    tokens: Any,
+    policies: dict[str, Any],
+    *,
+    env: Any,
+    horizon: int,
+    seed: int,
+    slack: int = 0,
+) -> list[Any]:
+    """Let each policy act in imagination from the first observations, and replay its successes in MuJoCo.
+
+    Args:
+        model: The world model.
+        episodes: Recorded episodes.
+        tokens: The same as they are observed.
+        policies: By what they are told as.
+        env: The environment of the episodes; closed at the end.
+        horizon: Decisions until an imagined episode is truncated.
+        seed: Of the imagination.
+        slack: Further steps in which a replayed success may come late.
+    """
     from worldrl.agents.imagination import imagine_run
     from worldrl.envs.imagined import ImaginedVectorEnv
     from worldrl.evaluation.decisions import Share, false_success, repeatable
     from worldrl.evaluation.recorded import replay_of
 
-    if not policies:
-        return []
-    starts = replay_of(tokens, history=world.model.history).starts
-    dream = ImaginedVectorEnv(world.model, starts, num_envs=len(starts), horizon=world.horizon)
-    real = make_env(episodes.manifest.env_id, dict(episodes.manifest.env_kwargs))
+    starts = replay_of(tokens, history=model.history).starts
+    dream = ImaginedVectorEnv(model, starts, num_envs=len(starts), horizon=horizon)
     found = []
     for path, policy in policies.items():
-        acted = imagine_run(dream, policy, seed=config.seed)
-        again = replace(acted, success=repeatable(world.model, starts, acted, seed=config.seed))
-        false, still = (false_success(real, list(episodes), run, slack=config.slack) for run in (acted, again))
+        acted = imagine_run(dream, policy, seed=seed)
+        again = replace(acted, success=repeatable(model, starts, acted, seed=seed))
+        false, still = (false_success(env, list(episodes), run, slack=slack) for run in (acted, again))
         found.append(
             {
                 "policy": path,
@@ -182,8 +211,13 @@ def _decisions(config: Config, world: Any, episodes: Any, tokens: Any, policies:
                 "repeatable_false_success": _share(still),
             }
         )
-    real.close()
+    env.close()
     return found
+
+
+def load_policies(paths: list[str], pipeline: Any) -> dict[str, Any]:
+    """Load policies by their folders, and refuse those of another pipeline."""
+    return {path: _policy(path, pipeline) for path in paths}
 
 
 def _policy(path: str, pipeline: Any) -> Any:

@@ -131,6 +131,7 @@ class DiffusionWorldModel(nn.Module):
         self.support = Support(obs_shape)
         self.success_threshold = self.audit_threshold = 0.5
         self.halt_threshold = self.support_threshold = float("inf")
+        self._audits = True
 
     @property
     def evaluations(self) -> int:
@@ -143,12 +144,8 @@ class DiffusionWorldModel(nn.Module):
         member = (choice * self.members).long().clamp_max(self.members - 1)
         codes = self.codes(acts)
         following, apart = self.denoiser.sample(noise, obs, codes, member=member, steps=self.evaluations)
-        return Imagined(
-            following,
-            self.success(following).sigmoid(),
-            apart / self.halt_threshold,
-            agreed=(self.audit(following).sigmoid() >= self.audit_threshold).float(),
-        )
+        agreed = (self.audit(following).sigmoid() >= self.audit_threshold).float() if self._audits else None
+        return Imagined(following, self.success(following).sigmoid(), apart / self.halt_threshold, agreed=agreed)
 
     @torch.no_grad()
     def departure(self, obs: Tensor) -> Tensor:
@@ -170,7 +167,12 @@ class DiffusionWorldModel(nn.Module):
         return {name: float(getattr(self, name)) for name in THRESHOLDS}
 
     def freeze(self) -> "DiffusionWorldModel":
-        """Put every part in evaluation mode and forbid gradients; how a model goes into an imagined environment."""
+        """Put every part in evaluation mode and forbid gradients; how a model goes into an imagined environment.
+
+        An audit with the weights of the success classifier, as it is where none was fitted, is asked no more.
+        """
+        heads = self.success.state_dict(), self.audit.state_dict()
+        self._audits = any(not torch.equal(value, heads[1][name]) for name, value in heads[0].items())
         for parameter in self.parameters():
             parameter.requires_grad_(False)
         return self.eval()

@@ -24,7 +24,15 @@ def world(obs_shape: tuple[int, ...], options: WorldModelOptions) -> Any:
 
 
 def imagined(
-    model: Any, *, group: str, name: str, batch: int, seconds: float, starts: Any = None, horizon: int = HORIZON
+    model: Any,
+    *,
+    group: str,
+    name: str,
+    batch: int,
+    seconds: float,
+    starts: Any = None,
+    horizon: int = HORIZON,
+    count: bool = True,
 ) -> Row:
     """Time ``batch`` imagined environments side by side.
 
@@ -36,6 +44,7 @@ def imagined(
         seconds: How long, at least.
         starts: Recorded histories; None for zeros.
         horizon: Steps of an episode.
+        count: Whether to count operations, and hold them against the machine's limit.
     """
     import torch
 
@@ -52,6 +61,7 @@ def imagined(
     row = timed(
         lambda: env.step(act), group=group, name=name, unit="env steps", seconds=seconds, batch=batch,
         steps=model.evaluations, parameters=parameters,
+        moved=None if count else 0,
     )  # fmt: skip
     env.close()
     return row
