@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from worldrl.data.rows import Joined, some_rows
 from worldrl.data.segments import SegmentSampler
 from worldrl.errors import DataError
 
@@ -104,21 +105,32 @@ def mapped(tmp_path):
 
 
 def test_one_memory_map_of_all_episodes_is_the_same_as_arrays(mapped):
-    source = sampler(mapped, offsets=[1, 6])
+    source = sampler(Joined(mapped, [1, 6], [4, 3]))
     assert torch.equal(next(source.epoch(10)).obs, next(sampler().epoch(10)).obs)
     assert torch.equal(source.sample(50).obs, sampler().sample(50).obs)
     assert torch.equal(source.starts(first_only=False).obs, sampler().starts(first_only=False).obs)
 
 
-def test_a_memory_map_an_episode_is_the_same_as_arrays(mapped):
-    source = sampler([mapped[1:5], mapped[6:]])
-    assert torch.equal(source.sample(50).obs, sampler().sample(50).obs)
-    mixed = sampler([mapped[1:5], OBS[1]])
-    assert torch.equal(mixed.sample(50).obs, sampler().sample(50).obs)
+def test_pixels_are_read_as_what_they_stand_for():
+    grey = np.arange(7, dtype=np.uint8)[:, None].repeat(2, axis=1) * 40
+    source = sampler(Joined(grey, [0, 4], [4, 3]))
+    assert torch.allclose(source.sample(50).obs, sampler([grey[:4] / 127.5 - 1, grey[4:] / 127.5 - 1]).sample(50).obs)
+    assert np.allclose(Joined(grey, [0, 4], [4, 3])[1], grey[4:] / 127.5 - 1)
 
 
-def test_rows_that_follow_one_another_need_no_offsets():
-    assert torch.equal(sampler(np.concatenate(OBS)).sample(50).obs, sampler().sample(50).obs)
+def test_few_windows_of_many_are_evenly_spaced():
+    found = [batch.obs[:, -1, 0].tolist() for batch in sampler().epoch(2, most=3)]
+    everything = next(sampler().epoch(10)).obs[:, -1, 0].tolist()
+    assert [len(batch) for batch in found] == [2, 1]
+    assert found == [[everything[0], everything[2]], [everything[4]]]
+    assert next(sampler().epoch(10, most=99)).obs[:, -1, 0].tolist() == everything
+
+
+def test_some_rows_are_the_same_whether_joined_or_not(mapped):
+    joined, apart = Joined(mapped, [1, 6], [4, 3]), OBS
+    assert np.array_equal(some_rows(joined, 99), np.concatenate(apart))
+    assert np.array_equal(some_rows(joined, 3), some_rows(apart, 3)) and len(some_rows(apart, 3)) == 3
+    assert np.array_equal(joined.subset([1])[0], OBS[1])
 
 
 def test_a_memory_map_is_read_only_where_it_is_drawn(tmp_path):
@@ -126,7 +138,9 @@ def test_a_memory_map_is_read_only_where_it_is_drawn(tmp_path):
     rows = 2**22
     np.lib.format.open_memmap(tmp_path / "big.npy", mode="w+", dtype=np.float32, shape=(rows + 1, 4096))
     big = np.load(tmp_path / "big.npy", mmap_mode="r")
-    source = SegmentSampler(big, [np.zeros((rows, 1))], [np.zeros(rows + 1, bool)], history=2, seed=0)
+    source = SegmentSampler(
+        Joined(big, [0], [rows + 1]), [np.zeros((rows, 1))], [np.zeros(rows + 1, bool)], history=2, seed=0
+    )
     assert source.sample(4).obs.shape == (4, 3, 4096)
 
 
@@ -145,7 +159,7 @@ def test_nan_is_refused_and_named(mapped):
     with pytest.raises(DataError, match="obs must be finite, got nan or inf in episode 1 at step 2"):
         sampler([OBS[0], np.float32([[10], [11], [np.inf]])])
     with pytest.raises(DataError, match="obs must be finite, got nan or inf in episode 1 at step 0"):
-        sampler(mapped, offsets=[1, 5]).sample(100)
+        sampler(Joined(mapped, [1, 5], [4, 3])).sample(100)
 
 
 @pytest.mark.parametrize(
@@ -155,10 +169,7 @@ def test_nan_is_refused_and_named(mapped):
         ([OBS[0]], {}, r"obs must have one row more"),
         ([OBS[0], np.zeros((3, 2), np.float32)], {}, r"obs must have one shape in all episodes"),
         ([o.astype(np.uint8) for o in OBS], {}, "obs must be floating point, got uint8"),
-        (np.concatenate(OBS)[:-1], {}, "obs must hold 7 rows, t\\+1 an episode, got 6"),
-        (np.concatenate([*OBS, OBS[0]]), {}, "obs must hold 7 rows, t\\+1 an episode, got 11"),
-        (np.concatenate(OBS), {"offsets": [0, 5]}, "obs must hold 7 rows"),
-        (OBS, {"offsets": [0, 4]}, "offsets must be None unless obs is one joined array"),
+        (Joined(np.concatenate(OBS), [0, 4], [4, 2]), {}, r"obs must have one row more"),
         (OBS, {"weights": [0, 0]}, "weights must be 2 numbers of at least 0, one of them positive"),
         (OBS, {"weights": [1, -1]}, "weights must be 2 numbers"),
         (OBS, {"weights": [1]}, "weights must be 2 numbers"),
@@ -167,6 +178,11 @@ def test_nan_is_refused_and_named(mapped):
 def test_what_does_not_fit_together_is_refused(obs, options, message):
     with pytest.raises(DataError, match=message):
         sampler(obs, **options)
+
+
+def test_rows_that_do_not_hold_all_episodes_are_refused():
+    with pytest.raises(DataError, match="rows must hold 7, those of all episodes, got 6"):
+        Joined(np.concatenate(OBS)[:-1], [0, 4], [4, 3])
 
 
 def test_empty_and_ill_matched_episodes_are_refused():

@@ -5,6 +5,7 @@ several processes may record into one folder at the same time; the order of epis
 """
 
 import copy
+import hashlib
 import os
 import platform
 import shutil
@@ -245,6 +246,13 @@ class Dataset:
     def seeds(self) -> list[int]:
         """The seed of every episode."""
         return [record.seed for record in self._each()]
+
+    def identity(self) -> str:
+        """Return what tells these episodes from others: a hash of their shards, seeds, lengths and who acted."""
+        digest = hashlib.sha256()
+        for (path, index), record in zip(self._entries, self._each(), strict=True):
+            digest.update(f"{path.name} {index} {record.seed} {record.length} {record.policy}\n".encode())
+        return digest.hexdigest()
 
     def select(self, *, policy: str) -> "Dataset":
         """Return a view of the episodes in which ``policy`` acted.

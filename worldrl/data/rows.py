@@ -1,6 +1,8 @@
-"""Rows of observations, gathered from memory or from memory maps."""
+"""Rows of episodes that lie one after the other, in memory or in a file."""
 
+import mmap
 from collections.abc import Sequence
+from typing import Self, overload
 
 import numpy as np
 
@@ -8,40 +10,113 @@ from worldrl.errors import DataError
 from worldrl.types import Array
 
 
-class Rows:
-    """Look up observations by episode and step, as float32.
+class Joined(Sequence[Array]):
+    """Arrays of episodes that lie one after the other in one array or memory map; item ``i`` is that of episode ``i``.
 
-    Arrays in memory are joined and checked once. If any is a memory map, all stay where they are; each look-up visits
-    the arrays it touches, and checks what it read.
+    What is read of a memory map is let go of at once: a data set larger than memory takes no more of it than a small
+    one, and what is read often stays in the system's own cache.
 
     Args:
-        obs: One array ``(rows_i, *o)`` an episode, or one array that holds the rows of all of them.
+        rows: ``(n, *o)``. Integers of 8 bits are pixels of ``[-1, 1]``, and read as such.
+        first: The first row of each episode.
+        counts: The rows of each.
+
+    Raises:
+        DataError: If the rows do not hold all episodes.
+    """
+
+    def __init__(self, rows: Array, first: Sequence[int] | Array, counts: Sequence[int] | Array) -> None:
+        self.rows, self.first, self.counts = rows, np.asarray(first, np.int64), np.asarray(counts, np.int64)
+        whole = self.first.shape == self.counts.shape and len(self.first) > 0
+        if not whole or (self.first < 0).any() or (self.first + self.counts > len(rows)).any():
+            raise DataError(f"rows must hold {int(self.counts.sum())}, those of all episodes, got {len(rows)}.")
+
+    @classmethod
+    def of(cls, arrays: Sequence[Array], dtype: type | None = None) -> Self:
+        """Join arrays in memory, one an episode.
+
+        Raises:
+            DataError: If they have not one shape.
+        """
+        shapes = sorted({array.shape[1:] for array in arrays})
+        if len(shapes) > 1:
+            raise DataError(f"obs must have one shape in all episodes, got {shapes}.")
+        counts = np.array([len(array) for array in arrays], np.int64)
+        return cls(np.concatenate([np.asarray(array, dtype) for array in arrays]), np.cumsum(counts) - counts, counts)
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    @overload
+    def __getitem__(self, index: int) -> Array: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Array]: ...
+
+    def __getitem__(self, index: int | slice) -> Array | Sequence[Array]:
+        if isinstance(index, slice):
+            return self.subset(range(len(self))[index])
+        return self.take(np.arange(self.counts[index]) + self.first[index])
+
+    def subset(self, index: Sequence[int]) -> "Joined":
+        """Return some of the episodes."""
+        chosen = np.asarray(index, np.int64)
+        return Joined(self.rows, self.first[chosen], self.counts[chosen])
+
+    def take(self, at: Array) -> Array:
+        """Return the rows ``at`` of the whole array, in any shape, as what they stand for."""
+        found = np.asarray(self.rows[at])
+        if isinstance(self.rows, np.memmap):
+            _let_go(self.rows)
+        return found.astype(np.float32) / 127.5 - 1.0 if found.dtype == np.uint8 else found
+
+
+def some_rows(arrays: Sequence[Array], most: int) -> Array:
+    """Return all rows of all episodes, or ``most`` of them that are evenly spaced."""
+    counts = np.array([len(array) for array in arrays]) if not isinstance(arrays, Joined) else arrays.counts
+    total = int(counts.sum())
+    if total <= most:
+        return np.concatenate(list(arrays))
+    chosen, ends = spaced(total, most), np.cumsum(counts)
+    episodes = np.searchsorted(ends, chosen, side="right")
+    local = chosen - (ends - counts)[episodes]
+    if isinstance(arrays, Joined):
+        return arrays.take(arrays.first[episodes] + local)
+    return np.stack([arrays[i][step] for i, step in zip(episodes, local, strict=True)])
+
+
+def spaced(total: int, most: int) -> Array:
+    """Return ``0 .. total - 1``, or ``most`` of these numbers that are evenly spaced."""
+    return np.arange(total) if total <= most else np.linspace(0, total - 1, most).astype(np.int64)
+
+
+class Rows:
+    """Look up observations by episode and step, as finite float32.
+
+    Observations in memory are joined and checked once; those of a memory map are checked as they are read.
+
+    Args:
+        obs: One array ``(rows_i, *o)`` an episode.
         counts: The rows of each episode, int64.
-        offsets: The first row of each episode in a joined array; None if they follow one another.
 
     Raises:
         DataError: If sizes do not fit, or a value in memory is not finite.
     """
 
-    def __init__(self, obs: Sequence[Array] | Array, counts: Array, offsets: Sequence[int] | Array | None) -> None:
-        follow = np.cumsum(counts) - counts
-        pieces = [obs] if isinstance(obs, np.ndarray) else list(obs)
-        self._first = follow if offsets is None else np.asarray(offsets, dtype=np.int64)
-        self._counts = counts
-        self._is_mapped = any(isinstance(piece, np.memmap) for piece in pieces)
-        if isinstance(obs, np.ndarray):
-            _check_joined(obs, self._first, counts, is_whole=offsets is None)
-        else:
-            _check_pieces(pieces, counts, has_offsets=offsets is not None)
-            if not self._is_mapped:
-                pieces = [np.concatenate(pieces)]
-        if not np.issubdtype(pieces[0].dtype, np.floating):
-            raise DataError(f"obs must be floating point, got {pieces[0].dtype}: encode frames first.")
-        self._pieces = pieces
-        self._piece_first = np.cumsum([0, *map(len, pieces)])[:-1]
+    def __init__(self, obs: Sequence[Array], counts: Array) -> None:
+        lengths = obs.counts.tolist() if isinstance(obs, Joined) else [len(piece) for piece in obs]
+        if lengths != counts.tolist():
+            raise DataError(
+                f"obs must have one row more than acts in every episode, got {lengths} for {counts.tolist()}."
+            )
+        self._joined = obs if isinstance(obs, Joined) else Joined.of(obs)
+        dtype, pixels = self._joined.rows.dtype, isinstance(obs, Joined) and self._joined.rows.dtype == np.uint8
+        if not (np.issubdtype(dtype, np.floating) or pixels):
+            raise DataError(f"obs must be floating point, got {dtype}: encode frames first.")
+        self._is_mapped = isinstance(self._joined.rows, np.memmap)
         if not self._is_mapped:
-            for episode, (first, count) in enumerate(zip(self._first, counts, strict=True)):
-                _check_finite(pieces[0][first : first + count], np.full(count, episode), np.arange(count))
+            for episode, count in enumerate(counts):
+                _check_finite(self._joined[episode], np.full(count, episode), np.arange(count))
 
     def take(self, episodes: Array, steps: Array) -> Array:
         """Return the observations ``(b, t, *o)`` of ``episodes`` ``(b,)`` at ``steps`` ``(b, t)``.
@@ -49,39 +124,21 @@ class Rows:
         Raises:
             DataError: If one is not finite.
         """
-        rows = self._first[episodes][:, None] + steps
-        obs = self._gather(rows)
+        rows = self._joined.first[episodes][:, None] + steps
+        obs = np.asarray(self._joined.take(rows), dtype=np.float32)
         if self._is_mapped:
             _check_finite(obs.reshape(rows.size, -1), np.repeat(episodes, steps.shape[1]), steps.ravel())
         return obs
 
-    def _gather(self, rows: Array) -> Array:
-        if len(self._pieces) == 1:
-            return np.asarray(self._pieces[0][rows], dtype=np.float32)
-        piece = np.searchsorted(self._piece_first, rows, side="right") - 1
-        obs = np.empty((*rows.shape, *self._pieces[0].shape[1:]), dtype=np.float32)
-        for index in np.unique(piece):
-            here = piece == index
-            obs[here] = self._pieces[index][rows[here] - self._piece_first[index]]
-        return obs
 
-
-def _check_joined(obs: Array, first: Array, counts: Array, *, is_whole: bool) -> None:
-    if first.shape != counts.shape or (first < 0).any() or (first + counts > len(obs)).any():
-        raise DataError(f"obs must hold {int(counts.sum())} rows, t+1 an episode, got {len(obs)} (offsets {first}).")
-    if is_whole and len(obs) != counts.sum():
-        raise DataError(f"obs must hold {int(counts.sum())} rows, t+1 an episode, got {len(obs)}.")
-
-
-def _check_pieces(pieces: list[Array], counts: Array, *, has_offsets: bool) -> None:
-    if has_offsets:
-        raise DataError("offsets must be None unless obs is one joined array, got both.")
-    lengths = [len(piece) for piece in pieces]
-    if lengths != counts.tolist():
-        raise DataError(f"obs must have one row more than acts in every episode, got {lengths} for {counts.tolist()}.")
-    shapes = sorted({piece.shape[1:] for piece in pieces})
-    if len(shapes) > 1:
-        raise DataError(f"obs must have one shape in all episodes, got {shapes}.")
+def _let_go(rows: np.memmap[tuple[int, ...], np.dtype[np.generic]]) -> None:
+    """Tell the system that what was read of a file need not stay in this process."""
+    base = rows
+    while isinstance(base.base, np.memmap):
+        base = base.base
+    mapped = getattr(base, "_mmap", None)
+    if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def _check_finite(obs: Array, episodes: Array, steps: Array) -> None:

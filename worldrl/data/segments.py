@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from worldrl.data.rows import Rows
+from worldrl.data.rows import Joined, Rows, spaced
 from worldrl.errors import DataError
 from worldrl.types import Array, Starts
 
@@ -46,45 +46,40 @@ class Batch:
 class SegmentSampler:
     """Draw windows uniformly over the transitions of recorded episodes.
 
-    Observations in memory are joined once and then gathered without a loop. Memory maps are never read whole, so data
-    larger than memory trains; their values are checked as they are read.
+    Arrays in memory are joined once and then gathered without a loop. Memory maps (in ``worldrl.data.rows.Joined``) are
+    never read whole, so data larger than memory trains; their values are checked as they are read.
 
     Args:
-        obs: One array ``(t_i+1, *o)`` an episode, in memory or memory-mapped; or all rows in one array, whose episodes
-            begin at ``offsets``.
+        obs: ``(t_i+1, *o)`` of every episode.
         acts: ``(t_i, a)`` of every episode.
         success: ``(t_i+1,)`` bool of every episode.
         history: The number ``t`` of past observations in a window.
         seed: Of the draws.
         weights: How often a transition of each episode is drawn, relative to those of the others; None for equally.
-        offsets: The first row of each episode in a joined ``obs``; None if they follow one another from row 0.
 
     Raises:
         ValueError: If ``history`` is less than one.
-        DataError: If lengths, shapes, weights or offsets do not fit together, or an observation is not finite.
+        DataError: If lengths, shapes or weights do not fit together, or an observation is not finite.
     """
 
     def __init__(
         self,
-        obs: Sequence[Array] | Array,
+        obs: Sequence[Array],
         acts: Sequence[Array],
         success: Sequence[Array],
         *,
         history: int,
         seed: int,
         weights: Sequence[float] | Array | None = None,
-        offsets: Sequence[int] | Array | None = None,
     ) -> None:
         if history < 1:
             raise ValueError(f"history must be at least 1, got {history}.")
         self.history = history
         self.rng = np.random.default_rng(seed)
         self._lengths = _lengths(acts, success)
-        self._rows = Rows(obs, self._lengths + 1, offsets)
-        self._acts = np.concatenate([np.asarray(array, dtype=np.float32) for array in acts])
-        self._success = np.concatenate([np.asarray(array, dtype=np.bool_) for array in success])
-        self._first_act = np.cumsum(self._lengths) - self._lengths
-        self._first_success = self._first_act + np.arange(len(self._lengths))
+        self._rows = Rows(obs, self._lengths + 1)
+        self._acts = acts if isinstance(acts, Joined) else Joined.of(acts, np.float32)
+        self._success = success if isinstance(success, Joined) else Joined.of(success, np.bool_)
         share = self._lengths * _weights(weights, len(self._lengths))
         self._ladder = np.cumsum(share) / share.sum()
 
@@ -114,20 +109,25 @@ class SegmentSampler:
         """
         local, acts, padding = self._window(episodes, steps)
         obs = self._rows.take(episodes, np.concatenate([local, steps[:, None] + 1], axis=1))
-        success = self._success[self._first_success[episodes] + steps + 1]
+        success = self._success.take(self._success.first[episodes] + steps + 1)
         return Batch(*map(torch.from_numpy, (obs, acts, success, padding, episodes)))
 
-    def epoch(self, batch_size: int) -> Iterator[Batch]:
+    def epoch(self, batch_size: int, *, most: int | None = None) -> Iterator[Batch]:
         """Yield the windows of all transitions once, in order; the last batch may be smaller.
+
+        Args:
+            batch_size: Windows in a batch.
+            most: Of how many transitions, evenly spaced, where there are more; None for all.
 
         Raises:
             DataError: If an observation is not finite.
         """
         ends = np.cumsum(self._lengths)
-        for start in range(0, len(self), batch_size):
-            index = np.arange(start, min(start + batch_size, len(self)))
+        chosen = spaced(len(self), len(self) if most is None else most)
+        for start in range(0, len(chosen), batch_size):
+            index = chosen[start : start + batch_size]
             episodes = np.searchsorted(ends, index, side="right")
-            yield self.at(episodes, index - self._first_act[episodes])
+            yield self.at(episodes, index - (ends - self._lengths)[episodes])
 
     def starts(self, *, first_only: bool = True, stride: int = 1) -> Starts:
         """Return histories from which to imagine: at the start of every episode, or within it too, but not in success.
@@ -145,7 +145,7 @@ class SegmentSampler:
         counts = np.ones_like(self._lengths) if first_only else -(-self._lengths // stride)
         episodes = np.repeat(np.arange(len(counts)), counts)
         steps = stride * (np.arange(len(episodes)) - np.repeat(np.cumsum(counts) - counts, counts))
-        unsolved = first_only | ~self._success[self._first_success[episodes] + steps]
+        unsolved = first_only | ~self._success.take(self._success.first[episodes] + steps)
         episodes, steps = episodes[unsolved], steps[unsolved]
         local, acts, _ = self._window(episodes, steps)
         return Starts(torch.from_numpy(self._rows.take(episodes, local)), torch.from_numpy(acts[:, :-1].copy()))
@@ -155,19 +155,23 @@ class SegmentSampler:
         local = steps[:, None] + np.arange(1 - self.history, 1)
         padding = local < 0
         local = np.maximum(local, 0)
-        acts = self._acts[self._first_act[episodes][:, None] + local]
+        acts = self._acts.take(self._acts.first[episodes][:, None] + local)
         acts[padding] = 0
         return local, acts, padding
 
 
 def _lengths(acts: Sequence[Array], success: Sequence[Array]) -> Array:
-    lengths = [len(array) for array in acts]
+    lengths = _counts(acts)
     if not lengths or min(lengths) < 1:
         raise DataError(f"acts must hold at least 1 episode of at least 1 step, got lengths {lengths}.")
-    if [len(array) for array in success] != [t + 1 for t in lengths]:
-        got = [len(array) for array in success]
+    got = _counts(success)
+    if got != [t + 1 for t in lengths]:
         raise DataError(f"success must have one value more than acts in every episode, got {got} for {lengths}.")
     return np.array(lengths, dtype=np.int64)
+
+
+def _counts(arrays: Sequence[Array]) -> list[int]:
+    return arrays.counts.tolist() if isinstance(arrays, Joined) else [len(array) for array in arrays]
 
 
 def _weights(weights: Sequence[float] | Array | None, count: int) -> Array:

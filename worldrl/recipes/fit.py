@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from omegaconf import MISSING
 
+from worldrl.data.rows import spaced
 from worldrl.errors import ConfigError
 from worldrl.recipes.demonstrations import OWN
 from worldrl.recipes.options import (
@@ -21,6 +22,9 @@ from worldrl.recipes.options import (
 from worldrl.recipes.parts import need, pipeline_at, tasks_at, tokens_of, use_threads
 from worldrl.recipes.telling import curve, say
 
+FEW = 1000
+"""Episodes, evenly spaced, from which imagined ones start and on which worlds are judged, where there are more."""
+
 
 @dataclass
 class Config:
@@ -30,6 +34,9 @@ class Config:
     observation: str = option(MISSING, "folder of the observation pipeline, or of one a task, named like the data sets")
     out: str = option(MISSING, "folder of the world, or of one a task")
     features: str = option("", "folder of the feature cache, or of one for each task; empty for none")
+    tokens: str = option(
+        "", "folder where observations are kept, or one for each task, rather than in memory; empty for memory"
+    )
     world_model: WorldModelOptions = field(default_factory=WorldModelOptions)
     steps: int = option(1800, "gradient steps of the dynamics")
     success_steps: int = option(2500, "gradient steps of the success classifier")
@@ -147,7 +154,7 @@ def _load(config: Config, name: str, folder: Path) -> _Task:
     dataset = Dataset(folder)
     cache = Path(config.features) / name if config.features else None
     with pipeline_at(need(str(Path(config.observation) / name), "observation pipeline"), cache) as pipeline:
-        tokens = tokens_of(dataset, pipeline)
+        tokens = tokens_of(dataset, pipeline, folder=Path(config.tokens) / name if config.tokens else None)
         places = pipeline.places() if len(pipeline.shape) == 2 else None
         train, held = split(tokens.policies, config.held_out)
         train = [i for i in train if tokens.policies[i] not in config.without]
@@ -191,7 +198,9 @@ def _judge(config: Config, task: _Task, model: Any) -> None:
     """Fit what judges imagined observations of a task, and calibrate it on episodes held out."""
     import torch
 
+    from worldrl.data.rows import some_rows
     from worldrl.world_model.judges import calibrate, fit_success
+    from worldrl.world_model.tokens import MOST
 
     seen = task.tokens.subset(task.train)
     halves = [seen.subset(range(i, len(seen), 2)) for i in range(2)] if config.audit else [seen, None]
@@ -204,9 +213,10 @@ def _judge(config: Config, task: _Task, model: Any) -> None:
                 model, part, head=head, steps=config.success_steps, price=config.price, seed=config.seed,
                 progress=progress,
             )  # fmt: skip
-    model.support.fit(torch.cat([torch.as_tensor(obs) for obs in seen.obs]), seed=config.seed)
-    own = [i for i, who in enumerate(task.tokens.policies) if who in OWN]
-    calibrate(model, task.tokens.subset(task.held), replayed=task.tokens.subset(own), seed=config.seed)
+    model.support.fit(torch.from_numpy(some_rows(seen.obs, MOST)), seed=config.seed)
+    own = _few([i for i, who in enumerate(task.tokens.policies) if who in OWN])
+    held = task.tokens.subset(_few(task.held))
+    calibrate(model, held, replayed=task.tokens.subset(own), seed=config.seed)
     model.freeze()
 
 
@@ -219,7 +229,8 @@ def _save(config: Config, task: _Task, model: Any) -> None:
     from worldrl.types import Starts
     from worldrl.world_model.world import World
 
-    out, seen, unseen = Path(config.out) / task.name, task.tokens.subset(task.train), task.tokens.subset(task.held)
+    out, begun = Path(config.out) / task.name, _few(task.train)
+    seen, unseen = task.tokens.subset(begun), task.tokens.subset(_few(task.held))
     sampler = SegmentSampler(seen.obs, seen.acts, seen.success, history=model.history, seed=config.seed)
     firsts, others = sampler.starts(first_only=True), sampler.starts(first_only=False, stride=3)
     figures, decoder = measure(model, unseen, seed=config.seed), None
@@ -248,6 +259,11 @@ def _save(config: Config, task: _Task, model: Any) -> None:
         f"one-step error of no change, replayed successes found {_share(figures['success_recall'])}, "
         f"failures taken for successes {_share(figures['hallucinated_success'])}, {heeding(figures)}"
     )
+
+
+def _few(episodes: list[int]) -> list[int]:
+    """Return some of the episodes, evenly spaced, where there are very many."""
+    return [episodes[i] for i in spaced(len(episodes), FEW)]
 
 
 def split(policies: Any, share: float) -> tuple[list[int], list[int]]:

@@ -127,18 +127,34 @@ def tasks_at(path: Path) -> dict[str, Path]:
     return found
 
 
-def tokens_of(dataset: Any, pipeline: Any) -> Any:
-    """Observe every episode of a data set through a pipeline."""
-    from worldrl.world_model.tokens import Tokens
+def tokens_of(dataset: Any, pipeline: Any, *, folder: Path | None = None) -> Any:
+    """Observe every episode of a data set through a pipeline.
 
-    observed = [pipeline(np.asarray(e.frames), np.asarray(e.proprio), np.asarray(e.labels)) for e in dataset]
-    return Tokens(
-        observed,
-        [np.array(e.acts) for e in dataset],
-        [np.array(e.success) for e in dataset],
-        [e.policy for e in dataset],
-        pipeline.visual,
+    Args:
+        dataset: Recorded episodes.
+        pipeline: How they are observed.
+        folder: Where the observations are kept, and found again by the next who asks; None to hold them in memory.
+    """
+    from worldrl.world_model.tokens import Tokens, keep_tokens, kept_tokens
+
+    seen = (
+        (
+            pipeline(np.asarray(e.frames), np.asarray(e.proprio), np.asarray(e.labels)),
+            np.array(e.acts),
+            np.array(e.success),
+            e.policy,
+        )
+        for e in dataset
     )
+    if folder is None:
+        obs, acts, success, policies = zip(*seen, strict=True)
+        return Tokens(obs, acts, success, policies, pipeline.visual)
+    about = {"pipeline": pipeline.hash, "episodes": dataset.identity()}
+    found = kept_tokens(folder, about=about)
+    if found is None:
+        keep_tokens(folder, seen, about=about, visual=pipeline.visual)
+        found = kept_tokens(folder, about=about)
+    return found
 
 
 def use_threads(count: int) -> None:

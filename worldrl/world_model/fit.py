@@ -7,6 +7,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from worldrl.data.rows import some_rows
 from worldrl.data.segments import SegmentSampler
 from worldrl.diffusion.denoiser import Question
 from worldrl.diffusion.drift import LinearDrift
@@ -18,7 +19,7 @@ from worldrl.world_model.course import Course, mean_loss
 from worldrl.world_model.descent import Descent, Stops
 from worldrl.world_model.engine import Engine
 from worldrl.world_model.model import DiffusionWorldModel
-from worldrl.world_model.tokens import Tokens
+from worldrl.world_model.tokens import MOST, Tokens
 
 OWN, LOOK, SIGHT = 5.0, 0.1, 0.3
 """What proprioception, the look of an object and visual tokens weigh in the loss; geometry weighs one.
@@ -45,10 +46,10 @@ def set_scale(model: DiffusionWorldModel, sampler: SegmentSampler, *, visual: in
     """
     denoiser = model.denoiser
     if not isinstance(denoiser.drift, LinearDrift):
-        squares = [(b.obs[:, -1] - b.obs[:, -2]).square().mean() for b in sampler.epoch(256)]
+        squares = [(b.obs[:, -1] - b.obs[:, -2]).square().mean() for b in sampler.epoch(256, most=MOST)]
         denoiser.change_scale.fill_(2.0 * torch.stack(squares).mean().sqrt().clamp_min(GREY))
         return
-    batches = list(sampler.epoch(4096))
+    batches = list(sampler.epoch(4096, most=MOST))
     obs, codes = torch.cat([b.obs for b in batches]), torch.cat([model.codes(b.acts) for b in batches])
     history, change = obs[:, :-1], obs[:, -1] - obs[:, -2]
     denoiser.moves.copy_(change.abs().amax(dim=0) > 0)
@@ -126,7 +127,7 @@ def fit_dynamics(
     chosen = torch.Generator().manual_seed(seed)
     courses = list[Course]()
     for model, own in zip(models, tokens, strict=True):
-        model.action_code.fit(torch.cat([torch.as_tensor(acts) for acts in own.acts]), seed=seed)
+        model.action_code.fit(torch.from_numpy(some_rows(own.acts, MOST)), seed=seed)
         scaled = SegmentSampler(own.obs, own.acts, own.success, history=model.history, seed=seed)
         set_scale(model, scaled, visual=own.visual)
         draws = (torch.rand(len(own), model.members, generator=chosen) < overlap).float()

@@ -7,7 +7,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from worldrl.data.segments import Batch, SegmentSampler
 from worldrl.world_model.fit import Progress, descend
 from worldrl.world_model.model import DiffusionWorldModel
-from worldrl.world_model.tokens import Tokens
+from worldrl.world_model.tokens import MOST, Tokens
 
 
 def fit_success(
@@ -51,7 +51,7 @@ def fit_success(
     rng = torch.Generator().manual_seed(seed + 1)
     seen = tokens.subset([i for i, policy in enumerate(tokens.policies) if policy != "random"])
     sampler = SegmentSampler(seen.obs, seen.acts, seen.success, history=model.history, seed=seed + 1)
-    batches = list(sampler.epoch(1024))
+    batches = list(sampler.epoch(1024, most=MOST))
     answers = torch.cat([batch.success for batch in batches]).float()
     recorded = torch.cat([batch.obs[:, -1] for batch in batches])
     dreams = torch.cat([_imagine(model, batch, rng) for batch in batches])

@@ -1,9 +1,20 @@
-"""Recorded episodes as world models learn from them."""
+"""Recorded episodes as world models learn from them, in memory or in a folder of flat files."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from worldrl import checkpoint
+from worldrl.data.rows import Joined
+from worldrl.errors import DataError
 from worldrl.types import Array
+
+MOST = 20_000
+"""Transitions, evenly spaced, from which scales, judges and supports are found where there are more (our choice)."""
+INDEX = "index.json"
 
 
 @dataclass(frozen=True)
@@ -26,9 +37,97 @@ class Tokens:
     def subset(self, index: Sequence[int]) -> "Tokens":
         """Return some of the episodes."""
         return Tokens(
-            obs=[self.obs[i] for i in index],
-            acts=[self.acts[i] for i in index],
-            success=[self.success[i] for i in index],
+            obs=_some(self.obs, index),
+            acts=_some(self.acts, index),
+            success=_some(self.success, index),
             policies=[self.policies[i] for i in index],
             visual=self.visual,
         )
+
+
+Observed = tuple[Array, Array, Array, str]
+"""Of one episode: observations, actions, success, and who acted."""
+
+
+def keep_tokens(folder: Path, episodes: Iterable[Observed], *, about: Mapping[str, Any], visual: int) -> None:
+    """Write observed episodes to a folder, one after the other, so that only one of them is in memory.
+
+    Frames are kept as the 8 bits that they were recorded in, tokens as float32.
+
+    Args:
+        folder: Replaced whole if it exists.
+        episodes: At least one.
+        about: What tells these observations from others, as plain JSON.
+        visual: How many of the tokens are visual.
+
+    Raises:
+        DataError: If there is none, or one is of another shape than the first.
+        StorageError: If the folder cannot be written.
+    """
+
+    def write(staged: Path) -> None:
+        lengths, policies, shapes = list[int](), list[str](), set[tuple[tuple[int, ...], ...]]()
+        with (
+            (staged / "obs").open("wb") as obs,
+            (staged / "acts").open("wb") as acts,
+            (staged / "success").open("wb") as success,
+        ):
+            for seen, act, won, who in episodes:
+                shapes.add((seen.shape[1:], act.shape[1:]))
+                if len(shapes) > 1:
+                    raise DataError(f"observations and actions must have one shape in all episodes, got {shapes}.")
+                obs.write(_packed(seen).tobytes())
+                acts.write(np.asarray(act, np.float32).tobytes())
+                success.write(np.asarray(won, np.bool_).tobytes())
+                lengths.append(len(act))
+                policies.append(who)
+        if not lengths:
+            raise DataError("episodes must hold at least 1 episode, got 0.")
+        ((shape, act_shape),) = shapes
+        index = {"about": dict(about), "obs_shape": list(shape), "act_shape": list(act_shape), "lengths": lengths,
+                 "policies": policies, "visual": visual}  # fmt: skip
+        checkpoint.write_json(staged / INDEX, index)
+
+    checkpoint.commit(folder, write)
+
+
+def kept_tokens(folder: Path, *, about: Mapping[str, Any]) -> Tokens | None:
+    """Return what a folder holds, read as it is needed; None where there is none, or of other observations.
+
+    Raises:
+        CheckpointError: If its index is damaged.
+        DataError: If a file is shorter than its index says.
+    """
+    if not (folder / INDEX).exists():
+        return None
+    index = checkpoint.read_json(folder / INDEX)
+    if index.get("about") != dict(about):
+        return None
+    lengths = np.array(index["lengths"], np.int64)
+    obs_shape, act_shape = tuple(index["obs_shape"]), tuple(index["act_shape"])
+    pixels = np.uint8 if len(obs_shape) == 3 else np.float32
+    return Tokens(
+        obs=_mapped(folder / "obs", pixels, lengths + 1, obs_shape),
+        acts=_mapped(folder / "acts", np.float32, lengths, act_shape),
+        success=_mapped(folder / "success", np.bool_, lengths + 1, ()),
+        policies=index["policies"],
+        visual=int(index["visual"]),
+    )
+
+
+def _packed(obs: Array) -> Array:
+    """Return frames as 8 bits, tokens as float32."""
+    return ((obs + 1.0) * 127.5).round().astype(np.uint8) if obs.ndim == 4 else np.asarray(obs, np.float32)
+
+
+def _mapped(file: Path, dtype: type, counts: Array, shape: tuple[int, ...]) -> Joined:
+    wanted = int(counts.sum()) * int(np.prod(shape)) * np.dtype(dtype).itemsize
+    found = file.stat().st_size if file.exists() else 0
+    if found != wanted:
+        raise DataError(f"{file} must be {wanted} bytes long, got {found}: remove its folder, and it is made again.")
+    rows = np.memmap(file, dtype, "r", shape=(int(counts.sum()), *shape))
+    return Joined(rows, np.cumsum(counts) - counts, counts)
+
+
+def _some(arrays: Sequence[Array], index: Sequence[int]) -> Sequence[Array]:
+    return arrays.subset(index) if isinstance(arrays, Joined) else [arrays[i] for i in index]

@@ -49,7 +49,7 @@ CONTENDERS = (
     Contender("published", 3, 8, 1e-3),
 )
 """Ours for a CPU, and DIAMOND's network at its three Euler steps: at its own learning rate, and at a higher one, as a
-CPU takes but a few hundred of its gradient steps meanwhile. All denoise changes, which helps: the network alone differs.
+CPU takes but a few hundred of its gradient steps meanwhile. All denoise changes, which helps: only networks differ.
 """
 
 
