@@ -9,10 +9,12 @@ import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, cast
 
+from worldrl.data.cluster import Cluster, run_episodes
 from worldrl.data.dataset import Dataset, DatasetWriter, claim_writer, release_writer
 from worldrl.data.manifest import plain
 from worldrl.data.rollout import Actor, AnyEnv, roll_out
@@ -49,6 +51,7 @@ def collect(
     beyond: int = 0,
     episodes_per_shard: int = 25,
     timeout_s: float = 600.0,
+    cluster: Cluster | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Dataset:
     """Record one episode for every seed and append them, in order, to the data set ``folder``.
@@ -65,6 +68,7 @@ def collect(
         beyond: Decisions that an episode goes on after its first success, if the environment does not end it there.
         episodes_per_shard: At most so many episodes are lost with a killed process.
         timeout_s: The longest silence of all workers, in seconds, that is not taken for a hang.
+        cluster: Where workers run that are no processes of this machine; None for those.
         progress: Called with the number of finished episodes and of all.
 
     Returns:
@@ -84,6 +88,9 @@ def collect(
     folder, report = Path(folder), _Progress(len(seeds), progress)
     with _claimed(folder, len(parts)) as claims:
         shards = list(zip(claims, parts, strict=True))
+        if cluster is not None:
+            _record_on(cluster, _Work(folder, *about, shards), report.count)
+            return Dataset(folder)
         jobs = [_Work(folder, *about, shards[i::workers]) for i in range(min(workers, len(shards)))]
         if workers == 1:
             _record(jobs[0], report.count)
@@ -133,6 +140,43 @@ def _record(work: _Work, count: Callable[[], None]) -> None:
                 writer=number,
             ) as writer:
                 _fill(writer, env, actor, work, seeds, count)
+    finally:
+        env.close()
+
+
+def _record_on(cluster: Cluster, work: _Work, count: Callable[[], None]) -> None:
+    """Record on a cluster; each shard is written here, once all of its episodes have come."""
+    seeds = [seed for _, part in work.shards for seed in part]
+    missing = {number: len(part) for number, part in work.shards}
+    owners = [number for number, part in work.shards for _ in part]
+    held: dict[int, Episode] = {}
+    objects: tuple[str, ...] | None = None
+    made = partial(_made, work.make_env, work.make_actor)
+    for index, found in run_episodes(cluster, made, seeds=seeds, record=True, policy=work.policy, beyond=work.beyond):
+        held[index], number = found, owners[index]
+        missing[number] -= 1
+        count()
+        if missing[number]:
+            continue
+        if objects is None:
+            objects = _objects(work.make_env)
+        mine = [at for at, owner in enumerate(owners) if owner == number]
+        with DatasetWriter(
+            work.folder, env_id=work.env_id, env_kwargs=work.env_kwargs, objects=objects,
+            episodes_per_shard=len(mine), writer=number,
+        ) as writer:  # fmt: skip
+            for at in mine:
+                writer.add(held.pop(at))
+
+
+def _made(make_env: Callable[[], AnyEnv], make_actor: Callable[[], Actor]) -> tuple[AnyEnv, Actor]:
+    return make_env(), make_actor()
+
+
+def _objects(make_env: Callable[[], AnyEnv]) -> tuple[str, ...]:
+    env = make_env()
+    try:
+        return cast(SimulatedEnv, env.unwrapped).objects
     finally:
         env.close()
 

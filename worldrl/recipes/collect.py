@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from worldrl.errors import ConfigError
-from worldrl.recipes.options import EnvOptions, check_env_id, check_positive, option
+from worldrl.recipes.options import ClusterOptions, EnvOptions, check_cluster, check_env_id, check_positive, option
 from worldrl.recipes.parts import (
     make_env,
     make_envs,
@@ -39,6 +39,7 @@ class Config:
     seed: int = option(0, "of the run; episode seeds follow from it and from who acts")
     skip: int = option(0, "episodes of whoever acts that were recorded before; these get the seeds after theirs")
     workers: int = option(1, "processes, for experts and random play")
+    cluster: ClusterOptions = field(default_factory=ClusterOptions)
     slots: int = option(16, "environments stepped and encoded together, for a policy")
     threads: int = option(0, "threads of torch; 0 leaves them alone")
 
@@ -49,6 +50,7 @@ class Config:
             found = f"{self.beyond}, {self.skip} and {self.drift}"
             raise ConfigError(f"beyond, skip and drift must be 0 or more, got {found}.")
         check_env_id(self.env.id)
+        check_cluster(self.cluster)
         if self.policy not in SCRIPTED and not self.observation:
             raise ConfigError(f"policy '{self.policy}' needs observation=FOLDER; scripted ones are {SCRIPTED}.")
 
@@ -80,9 +82,10 @@ def _scripted(config: Config) -> Any:
         policy=config.policy,
         seeds=seeds_for(config.policy, config.seed, config.episodes, skip=config.skip),
         beyond=config.beyond,
-        workers=config.workers,
+        workers=config.cluster.workers if config.cluster.address else config.workers,
         env_id=config.env.id,
         env_kwargs=dict(config.env.kwargs),
+        cluster=config.cluster.cluster(),
         progress=bar("collect"),
     )
 
@@ -97,6 +100,8 @@ def _policy(config: Config) -> Any:
     from worldrl.data.dataset import Dataset, DatasetWriter
     from worldrl.data.rollout import roll_out
 
+    if config.cluster.address:
+        return _policy_on_cluster(config)
     policy, origin = load_policy(need(config.policy, "policy"))
     cache = Path(config.features) if config.features else None
     with pipeline_at(need(config.observation, "observation pipeline"), cache) as pipeline:
@@ -117,3 +122,36 @@ def _policy(config: Config) -> Any:
             ):  # fmt: skip
                 writer.add(episode)
     return Dataset(Path(config.out))
+
+
+def _policy_on_cluster(config: Config) -> Any:
+    """Record a policy's episodes on a cluster, whose nodes find policy and pipeline under the same paths."""
+    from worldrl.data.collection import collect
+
+    return collect(
+        Path(config.out),
+        partial(make_env, config.env.id, dict(config.env.kwargs)),
+        partial(acting, config.policy, config.observation, explore=config.explore, drift=config.drift),
+        policy=_role(config),
+        seeds=seeds_for(_role(config), config.seed, config.episodes, skip=config.skip),
+        beyond=config.beyond,
+        workers=config.cluster.workers,
+        env_id=config.env.id,
+        env_kwargs=dict(config.env.kwargs),
+        cluster=config.cluster.cluster(),
+        progress=bar("collect"),
+    )
+
+
+def acting(policy: str, observation: str, *, explore: bool, drift: float) -> Any:
+    """Return whoever acts by a policy's folder and that of its pipeline; its encoder has no cache that others write."""
+    from worldrl.agents.policy import DriftingActor, PolicyActor, load_policy
+
+    loaded, origin = load_policy(need(policy, "policy"))
+    with pipeline_at(need(observation, "observation pipeline"), None) as pipeline:
+        pipeline.require(origin.pipeline, owner=policy)
+    return (
+        DriftingActor(loaded, pipeline, drift=drift)
+        if drift
+        else PolicyActor(loaded, pipeline, deterministic=not explore)
+    )

@@ -1,13 +1,15 @@
 """Measure the success of policies in MuJoCo, on the same held-out episodes, with the imagined figure beside it."""
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from omegaconf import MISSING
 
 from worldrl.errors import ConfigError
+from worldrl.recipes.collect import acting
 from worldrl.recipes.measurement import IMAGINED, held_out, imagine, save
-from worldrl.recipes.options import EnvOptions, check_positive, option
+from worldrl.recipes.options import ClusterOptions, EnvOptions, check_cluster, check_positive, option
 from worldrl.recipes.parts import need, use_threads
 from worldrl.recipes.telling import say
 
@@ -26,12 +28,14 @@ class Config:
     world: str = option("", "folder of a world, for the imagined figure; empty for none")
     episodes: int = option(100, "held-out episodes, the same for every policy")
     slots: int = option(25, "environments stepped and encoded together")
+    cluster: ClusterOptions = field(default_factory=ClusterOptions)
     seed: int = option(0, "of the run; episode seeds follow from it and are used for nothing else")
     threads: int = option(0, "threads of torch; 0 leaves them alone")
 
     def check(self) -> None:
         """Refuse options out of range."""
         check_positive(episodes=self.episodes, slots=self.slots)
+        check_cluster(self.cluster)
         if not self.policies:
             raise ConfigError("policies must name at least one folder: policies=[runs/a/clone,runs/a/refined].")
 
@@ -43,15 +47,18 @@ def run(config: Config) -> str:
     from worldrl.world_model.world import World
 
     use_threads(config.threads)
-    reports = []
+    reports, cluster = [], config.cluster.cluster()
     with held_out(
-        config.env, episodes=config.episodes, slots=config.slots, seed=config.seed,
+        config.env, episodes=config.episodes, slots=config.slots if cluster is None else 0, seed=config.seed,
         observation=config.observation, features=config.features,
     ) as trials:  # fmt: skip
         for path in config.policies:
             policy, origin = load_policy(need(path, "policy"))
             trials.pipeline.require(origin.pipeline, owner=path)
-            outcomes = trials.play(PolicyActor(policy, trials.pipeline))
+            if cluster is None:
+                outcomes = trials.play(PolicyActor(policy, trials.pipeline))
+            else:
+                outcomes = trials.play_on(cluster, partial(acting, path, config.observation, explore=False, drift=0.0))
             imagined = None
             if config.world:
                 world = World.from_pretrained(need(config.world, "world"))

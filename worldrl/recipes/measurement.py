@@ -4,13 +4,14 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from worldrl.recipes.options import EnvOptions
-from worldrl.recipes.parts import make_envs, need, pipeline_at, seeds_for
+from worldrl.recipes.parts import make_env, make_envs, need, pipeline_at, seeds_for
 from worldrl.recipes.telling import bar
 
 IMAGINED = 128
@@ -25,6 +26,24 @@ class HeldOut:
     envs: list[Any]
     seeds: range
     pipeline: Any
+    env: EnvOptions
+
+    def play_on(self, cluster: Any, make_actor: Any) -> Any:
+        """Run every episode on a cluster and return the outcomes.
+
+        Args:
+            cluster: Where.
+            make_actor: Builds the actor on each worker.
+        """
+        from worldrl.data.cluster import run_episodes
+
+        outcomes: dict[int, Any] = {}
+        show = bar("evaluate")
+        make = partial(_made, self.env.id, dict(self.env.kwargs), make_actor)
+        for index, outcome in run_episodes(cluster, make, seeds=self.seeds, record=False):
+            outcomes[index] = outcome
+            show(len(outcomes), len(self.seeds))
+        return [outcomes[index] for index in range(len(self.seeds))]
 
     def play(self, actor: Any) -> Any:
         """Run every episode and return the outcomes."""
@@ -66,14 +85,18 @@ def held_out(
     Args:
         env: The task.
         episodes: How many.
-        slots: Environments stepped and encoded together.
+        slots: Environments stepped and encoded together; 0 for none here, where a cluster has them.
         seed: Of the run.
         observation: Folder of the observation pipeline.
         features: Folder of the feature cache; empty for none.
     """
     envs = make_envs(env, min(slots, episodes))
     with pipeline_at(need(observation, "observation pipeline"), Path(features) if features else None) as pipeline:
-        yield HeldOut(env.id, envs, seeds_for("evaluation", seed, episodes), pipeline)
+        yield HeldOut(env.id, envs, seeds_for("evaluation", seed, episodes), pipeline, env)
+
+
+def _made(env_id: str, kwargs: dict[str, Any], make_actor: Any) -> Any:
+    return make_env(env_id, kwargs), make_actor()
 
 
 def imagine(world: Any, policy: Any, *, episodes: int, seed: int) -> float:

@@ -88,6 +88,32 @@ class EngineOptions:
     patience_s: float = option(120.0, "seconds after which processes that do not answer are given up")
 
 
+@dataclass
+class ClusterOptions:
+    """Which Ray cluster runs episodes, rather than this machine."""
+
+    address: str = option("", "local, auto or HOST:PORT of a Ray cluster; empty for this machine without Ray")
+    workers: int = option(2, "workers there, a processor each")
+    patience_s: float = option(120.0, "seconds without an answer after which the cluster is given up")
+
+    def cluster(self) -> Any:
+        """Return the cluster; None for this machine."""
+        from worldrl.data.cluster import Cluster
+
+        return Cluster(self.address, self.workers, self.patience_s) if self.address else None
+
+
+def check_cluster(options: ClusterOptions) -> None:
+    """Refuse a cluster that there cannot be.
+
+    Raises:
+        ConfigError: If a number is out of range, or Ray is not installed.
+    """
+    check_positive(workers=options.workers, patience_s=options.patience_s)
+    if options.address and find_spec("ray") is None:
+        raise ConfigError(f"cluster.address={options.address} needs Ray: pip install 'worldrl[ray]'.")
+
+
 def check_engine(options: EngineOptions) -> None:
     """Refuse processes, devices and precisions that there cannot be.
 
