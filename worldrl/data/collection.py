@@ -224,6 +224,8 @@ def _serve(connection: Connection, work: _Work) -> None:
         signal.signal(number, _interrupt_once)
     try:
         _record(work, lambda: connection.send(None))
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)  # it ends by itself, and a signal would interrupt that
         connection.send("done")
     except BrokenPipeError:  # the parent is gone
         return
