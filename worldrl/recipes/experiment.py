@@ -7,7 +7,7 @@ from pathlib import Path
 from omegaconf import MISSING
 
 from worldrl.errors import ConfigError
-from worldrl.recipes.options import check_positive, option
+from worldrl.recipes.options import ClusterOptions, check_cluster, check_positive, option
 from worldrl.recipes.telling import say
 
 EXPERIMENTS = ("objects",)
@@ -26,6 +26,7 @@ class Config:
     workers: int = option(0, "jobs at a time; 0 for one a core")
     minutes: float = option(0.0, "no job is begun after so long; 0 for no limit")
     job_minutes: float = option(60.0, "a job that takes longer has failed")
+    cluster: ClusterOptions = field(default_factory=ClusterOptions)
     dry: bool = option(False, "only say what would be run, and rewrite the report of what there is")
 
     def check(self) -> None:
@@ -35,6 +36,7 @@ class Config:
         if not self.seeds:
             raise ConfigError("seeds must name at least one.")
         check_positive(job_minutes=self.job_minutes)
+        check_cluster(self.cluster)
 
 
 def run(config: Config) -> str:
@@ -50,7 +52,7 @@ def run(config: Config) -> str:
         raise ConfigError(f"studies must be among those of {config.name}, got {', '.join(config.studies)}.")
     failed = run_left(
         jobs.plan(out, wanted), say, workers=config.workers, minutes=config.minutes, job_minutes=config.job_minutes,
-        dry=config.dry,
+        dry=config.dry, cluster=config.cluster.cluster(),
     )  # fmt: skip
     if failed:
         say(f"{len(failed)} jobs failed; their folders hold log.txt and failed.json, and a new run tries them again")

@@ -8,9 +8,11 @@ from typing import Any
 from worldrl.errors import ConfigError
 from worldrl.recipes.config import changes
 from worldrl.recipes.options import (
+    ClusterOptions,
     EncoderOptions,
     ObjectOptions,
     WorldModelOptions,
+    check_cluster,
     check_observation,
     check_positive,
     check_world_model,
@@ -20,7 +22,7 @@ from worldrl.recipes.telling import say
 from worldrl.recipes.world4rl.grid import METHODS, TASKS, cells
 
 EXPERIMENTS = ("world4rl",)
-HERE = ("out", "results", "workers", "minutes", "job_minutes", "dry")
+HERE = ("out", "results", "workers", "minutes", "job_minutes", "cluster", "dry")
 """Options that say where and how long to run."""
 LOCAL = ("experiment", "seeds", "tier", *HERE)
 """Options that say what to run and where, and change no result."""
@@ -74,6 +76,7 @@ class Config:
     workers: int = option(0, "jobs side by side; 0 for as many as there are cores")
     minutes: float = option(0.0, "after how long no new job is begun; 0 for no limit")
     job_minutes: float = option(60.0, "how long one job may take")
+    cluster: ClusterOptions = field(default_factory=ClusterOptions)
     dry: bool = option(False, "only say what would be run, and rewrite the report of what there is")
 
     def check(self) -> None:
@@ -90,6 +93,7 @@ class Config:
             own_fit_steps=self.own_fit_steps, own_batch_size=self.own_batch_size, success_steps=self.success_steps,
             clone_steps=self.clone_steps, job_minutes=self.job_minutes,
         )  # fmt: skip
+        check_cluster(self.cluster)
         check_world_model(self.world_model, pixels=self.pixels)
         check_observation(self.encoder, self.objects, self.pixels, size=self.env_kwargs.get("size"))
         if self.env_kwargs.get("drawing") is False and (self.pixels or self.encoder.name != "none"):
@@ -110,8 +114,9 @@ def run(config: Config) -> str:
     records.restore(out, results / config.experiment)
     jobs = plan(out, wanted, settings)
     failed = run_left(
-        jobs, say, workers=config.workers, minutes=config.minutes, job_minutes=config.job_minutes, dry=config.dry
-    )
+        jobs, say, workers=config.workers, minutes=config.minutes, job_minutes=config.job_minutes, dry=config.dry,
+        cluster=config.cluster.cluster(),
+    )  # fmt: skip
     words = changes(config, leave=("experiment", "tier", *HERE))
     command = shlex.join(["worldrl", "reproduce", config.experiment, f"tier={config.tier}", *words])
     every = list(cells(tasks=config.tasks, seeds=config.seeds, tier=max(METHODS)))
