@@ -43,6 +43,7 @@ RECIPES: dict[str, tuple[str, str]] = {
     "seeds": ("worldrl.recipes.seeds", "Repeat the demo over seeds and make the table of its gain."),
 }
 TOOLS: dict[str, tuple[str, str]] = {
+    "sweep": ("VERB key=a,b ...", "Run a verb for every combination of options, by one of Hydra's launchers."),
     "encoders": ("list | show NAME | install NAME [archive=FILE] | verify NAME", "Look after pretrained weights."),
     "envs": ("", "List the environments."),
     "doctor": ("", "Say what this machine has: versions, device, drawing, weights."),
@@ -88,7 +89,8 @@ def _run(words: list[str]) -> None:
     elif flags := [word for word in rest if word.startswith("-")]:
         raise ConfigError(f"options must be written key=value, got '{flags[0]}'. See worldrl {verb} --help.")
     elif verb in TOOLS:
-        print(getattr(import_module("worldrl.recipes.inspect"), verb)(rest))
+        room = "sweep" if verb == "sweep" else "inspect"
+        print(getattr(import_module(f"worldrl.recipes.{room}"), verb)(rest))
     else:
         module = import_module(RECIPES[verb][0])
         result = module.run(compose(verb, rest, schema=module.Config))

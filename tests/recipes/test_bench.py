@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,12 +11,14 @@ from worldrl.envs.rendering import close_shared_renderer
 from worldrl.errors import ConfigError
 from worldrl.recipes import bench
 from worldrl.recipes.options import EnvOptions, WorldModelOptions
+from worldrl.recipes.timing import equal
 from worldrl.recipes.timing import rate as clock
+from worldrl.recipes.timing.data import kept
 from worldrl.recipes.timing.imagined import imagined, world
 from worldrl.recipes.timing.learning import loading, training
 from worldrl.recipes.timing.rate import Row, operations, rate, timed
 from worldrl.recipes.timing.real import real, real_by_default
-from worldrl.recipes.timing.report import lines
+from worldrl.recipes.timing.report import growth, lines
 
 TINY = WorldModelOptions(size="tiny")
 
@@ -111,3 +114,48 @@ def test_what_mujoco_does_not_draw_is_refused() -> None:
     options = EnvOptions("worldrl/MinAtar-v0", {"size": 64})
     with pytest.raises(ConfigError, match="env must be a task that MuJoCo draws, got 'worldrl/MinAtar-v0'"):
         real(options.id, dict(options.kwargs), seconds=0.0)
+
+
+def test_time_and_memory_are_drawn_against_what_grows() -> None:
+    def of(count: str, speed: float, memory: float) -> Row:
+        return Row("data in files", f"windows, {count} transitions in files", speed, "windows", 256, memory_mb=memory)
+
+    rows = [of("10,000", 1e5, 300.0), of("1,000,000", 5e4, 310.0)]
+    rows += [
+        Row("training", f"tokens, {size}", speed, "samples", 256, parameters=count, memory_mb=500.0)
+        for size, speed, count in (("tiny", 2e4, 10_000), ("small", 1e4, 100_000))
+    ]
+    found = growth(rows, batch=256)
+    assert found["data-time"][0] == {"windows": [(4.0, 10.0), (6.0, 20.0)]}
+    assert found["data-memory"][0] == {"windows": [(4.0, 300.0), (6.0, 310.0)]}
+    assert found["model-time"][0] == {"tokens": [(4.0, 50.0), (5.0, 100.0)]}
+    assert growth([], batch=256) == {}
+
+
+def test_learning_from_files_takes_no_more_memory_where_there_is_more_of_it() -> None:
+    few, many = (kept((3, 8), count, seconds=0.05) for count in (2_000, 40_000))
+    assert [row.name.split(",")[0] for row in many] == ["windows", "fit_dynamics"]
+    memory = [row.memory_mb or 0.0 for row in (*few, *many)]
+    assert min(memory) > 0.0
+    assert memory[2] < memory[0] + 20 and memory[3] < memory[1] + 40  # in memory they would take as much again and more
+
+
+def test_frame_models_are_compared_over_seeds_and_held_against_each_other() -> None:
+    def cell(name: str, seed: int, psnr: float, st_lpips: float, speed: float) -> dict[str, Any]:
+        return {
+            "name": name, "seed": seed, "parameters": 9, "batch": 8, "processor_s": 60.0, "gradient_steps": 7,
+            "rate": speed, "segments": 4, "imagined_psnr": psnr, "imagined_st_lpips": st_lpips, "held_psnr": 19.0, "held_st_lpips": 0.1,
+        }  # fmt: skip
+
+    ours, *others = (one.name for one in equal.CONTENDERS)
+    cells = [cell(ours, 0, 25.0, 0.02, 90.0), cell(ours, 1, 27.0, 0.04, 90.0)]
+    cells += [cell(name, 0, 20.0 + i, 0.5, 5.0) for i, name in enumerate(others)]
+    about = {"task": "t", "frames": [3, 64, 64], "steps": 100, "minutes": 1.0, "held_out": 3}
+    told = {"about": about, "cells": {str(i): one for i, one in enumerate(cells)}, "command": "worldrl bench"}
+    assert equal.summary(told) == {
+        "pixel_trained_rate_ratio": 18.0,
+        "pixel_trained_psnr_gain": 5.0,
+        "pixel_trained_st_lpips_gain": pytest.approx(0.47),
+    }
+    assert "| 26.00 (1.41) | 0.0300 (0.0141) |" in equal.table(told)
+    assert equal.summary({"cells": {}}) == {}

@@ -76,4 +76,4 @@ def test_where_a_process_is_killed_the_others_are_stopped(tmp_path: Path) -> Non
 
 
 def test_the_error_has_the_exit_code_that_the_process_had() -> None:
-    assert launch._error_of(3) is DataError and launch._error_of(99) is ConfigError
+    assert launch.error_of(3) is DataError and launch.error_of(99) is ConfigError

@@ -29,6 +29,8 @@ ENCODERS = ("dinov2_vits14", "efficientnet_lite0")
 COMPARED = Path("docs/results/pixels.json")
 """The last comparison of trained frame models."""
 SEGMENTS = (1_000, 10_000, 100_000)
+KEPT = (10_000, 100_000, 1_000_000)
+"""Transitions in memory, and in files."""
 
 
 @dataclass
@@ -71,7 +73,7 @@ def run(config: Config) -> str:
     from worldrl import checkpoint
     from worldrl.recipes.plots import curves
     from worldrl.recipes.timing.rate import copy_limit, matrix_limit
-    from worldrl.recipes.timing.report import lines, table
+    from worldrl.recipes.timing.report import growth, lines, table
 
     use_threads(config.threads)
     if config.compare:
@@ -95,6 +97,10 @@ def run(config: Config) -> str:
         out.with_suffix(".md").write_text(text)
         plot = curves(lines(rows, ("imagined tokens",)), "batch, as a power of two", "share of the limit")
         out.with_suffix(".svg").write_text(plot)
+        for name, (points, x, y) in growth(rows, batch=config.batch).items():
+            across, up = zip(*(point for line in points.values() for point in line), strict=True)
+            drawn = curves(points, x, y, first=min(across), top=max(up))
+            out.with_name(f"{out.stem}-{name}.svg").write_text(drawn)
     return text
 
 
@@ -154,13 +160,21 @@ def _world(config: Config) -> Iterator[Row]:
 
 def _all(config: Config) -> Iterator[Row]:
     """Time the real environment, untrained models of all shapes, and what learning waits for."""
-    from worldrl.recipes.timing.imagined import imagined, world
-    from worldrl.recipes.timing.learning import encoding, loading, training
     from worldrl.recipes.timing.real import real, real_by_default
 
-    brief, default, kwargs = config.seconds, config.world_model, dict(config.env.kwargs)
+    brief, kwargs = config.seconds, dict(config.env.kwargs)
     yield from real(config.env.id, kwargs, seconds=brief)  # first, because this is what may be missing here
     yield real_by_default(config.env.id, kwargs, seconds=2 * brief)
+    yield from _tokens(config)
+    yield from _frames(config)
+    yield from _learning(config)
+
+
+def _tokens(config: Config) -> Iterator[Row]:
+    """Time imagined environments of tokens, by batch and by size."""
+    from worldrl.recipes.timing.imagined import imagined, world
+
+    brief, default = config.seconds, config.world_model
     for steps in (1, 3):
         model = world(TOKENS, replace(default, steps=steps))
         for batch in sorted({*BATCHES, config.batch}):
@@ -172,17 +186,38 @@ def _all(config: Config) -> Iterator[Row]:
             yield imagined(
                 model, group="imagined tokens", name=f"{backbone}, {size}", batch=config.batch, seconds=brief
             )
+
+
+def _frames(config: Config) -> Iterator[Row]:
+    """Time imagined environments of frames: ours, and the published network."""
+    from worldrl.recipes.timing.imagined import imagined, world
+
     for size, steps, batches in (("small", 1, (1, FRAME_BATCH, 32)), ("small", 3, (FRAME_BATCH,)),
                                  ("published", 3, (1, FRAME_BATCH))):  # fmt: skip
         model = world(FRAMES, WorldModelOptions(size=size, steps=steps))
         name = size if size == "published" else f"default ({size})"
         for batch in batches:
-            yield imagined(model, group="imagined frames", name=name, batch=batch, seconds=brief)
-    for shape, size, batch in ((TOKENS, "small", 256), (FRAMES, "small", 32), (FRAMES, "published", 8)):
+            yield imagined(model, group="imagined frames", name=name, batch=batch, seconds=config.seconds)
+
+
+def _learning(config: Config) -> Iterator[Row]:
+    """Time gradient steps by size, data in memory and in files, and encoders."""
+    from worldrl.recipes.timing.data import kept
+    from worldrl.recipes.timing.imagined import world
+    from worldrl.recipes.timing.learning import encoding, loading, training
+
+    brief = config.seconds
+    for shape, size, batch in (
+        *((TOKENS, size, 256) for size in SIZES),
+        (FRAMES, "small", 32),
+        (FRAMES, "published", 8),
+    ):
         kind = "tokens" if shape == TOKENS else "frames"
         model = world(shape, WorldModelOptions(size=size))
         yield training(model, group="training", name=f"{kind}, {size}", batch=batch, seconds=brief)
     for count in SEGMENTS:
-        yield loading(TOKENS, count, batch=256, history=default.history, seconds=brief)
+        yield loading(TOKENS, count, batch=256, history=config.world_model.history, seconds=brief)
+    for count in KEPT:
+        yield from kept(TOKENS, count, seconds=brief)
     for name in ENCODERS:
         yield encoding(name, side=7, batch=32, seconds=brief)

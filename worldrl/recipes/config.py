@@ -45,13 +45,20 @@ def compose(verb: str, overrides: Sequence[str] = (), *, schema: type | None = N
     Raises:
         ConfigError: If an option is unknown, missing, of a wrong type or out of range.
     """
+    schema = schema or _schema(verb)
+    check_words(verb, overrides, schema=schema)
+    return to_config(verb, _compose(verb, overrides, schema))
+
+
+def to_config(verb: str, tree: Any) -> Any:
+    """Return the typed config of a recipe from what Hydra composed.
+
+    Raises:
+        ConfigError: If an option is missing or out of range.
+    """
     from omegaconf import OmegaConf
     from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-    schema = schema or importlib.import_module(f"worldrl.recipes.{verb}").Config
-    for word in overrides:
-        _check_name(verb, word, schema)
-    tree = _compose(verb, overrides, schema)
     try:
         config: Any = OmegaConf.to_object(tree)
         _check_numbers(OmegaConf.to_container(tree, resolve=True))
@@ -66,9 +73,34 @@ def compose(verb: str, overrides: Sequence[str] = (), *, schema: type | None = N
     return config
 
 
+def check_words(verb: str, words: Sequence[str], *, schema: type | None = None) -> None:
+    """Refuse words that are not ``key=value`` or of no option of a recipe.
+
+    Raises:
+        ConfigError: At the first.
+    """
+    for word in words:
+        _check_name(verb, word, schema or _schema(verb))
+
+
+def register(verb: str, *, schema: type | None = None) -> None:
+    """Make a recipe's dataclass known to Hydra, as what its YAML begins with."""
+    from hydra.core.config_store import ConfigStore
+    from omegaconf import OmegaConf
+
+    node = OmegaConf.structured(schema or _schema(verb))
+    _thaw(node)
+    ConfigStore.instance().store(name=f"{verb}_schema", node=node)
+
+
+def _schema(verb: str) -> type:
+    schema: type = importlib.import_module(f"worldrl.recipes.{verb}").Config
+    return schema
+
+
 def options(verb: str, *, schema: type | None = None) -> list[Option]:
     """List the options of a recipe in the order of its dataclass, with the defaults that its YAML leaves them."""
-    schema = schema or importlib.import_module(f"worldrl.recipes.{verb}").Config
+    schema = schema or _schema(verb)
     return list(_options(schema, _compose(verb, (), schema), prefix=""))
 
 
@@ -105,13 +137,9 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 def _compose(verb: str, overrides: Sequence[str], schema: type) -> Any:
     import hydra
-    from hydra.core.config_store import ConfigStore
     from hydra.errors import HydraException
-    from omegaconf import OmegaConf
 
-    node = OmegaConf.structured(schema)
-    _thaw(node)
-    ConfigStore.instance().store(name=f"{verb}_schema", node=node)
+    register(verb, schema=schema)
     with hydra.initialize_config_module(CONFIGS, version_base="1.3"):
         try:
             return hydra.compose(verb, overrides=list(overrides))

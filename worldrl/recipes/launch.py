@@ -43,7 +43,7 @@ def launch(verb: str, config: Any, *, processes: int) -> None:
         rank, failure = error.get_first_failure()
         told = failure.error_file_data.get("message")
         sentence = f"process {rank} of {processes} died with exit code {failure.exitcode}, without a word."
-        raise _error_of(failure.exitcode)(told["message"] if isinstance(told, dict) else sentence) from None
+        raise error_of(failure.exitcode)(told["message"] if isinstance(told, dict) else sentence) from None
 
 
 def tell_launcher(sentence: str) -> bool:
@@ -56,6 +56,6 @@ def tell_launcher(sentence: str) -> bool:
     return True
 
 
-def _error_of(code: int) -> type[WorldRLError]:
+def error_of(code: int) -> type[WorldRLError]:
     """Return the error whose exit code a process ended with."""
     return next((kind for kind in WorldRLError.__subclasses__() if kind.exit_code == code), ConfigError)

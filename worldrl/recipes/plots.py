@@ -17,12 +17,21 @@ def scatter(points: Sequence[tuple[float, float, str]], across: str, up: str) ->
     return _frame(marks, groups, across, up, "1")
 
 
-def curves(lines: Mapping[str, Sequence[tuple[float, float]]], across: str, up: str) -> str:
-    """Draw lines of points ``(x, y)``, ``y`` in ``[0, 1]``; ``x`` is stretched to the longest line."""
-    furthest = max((x for line in lines.values() for x, _ in line), default=1.0) or 1.0
+def curves(
+    lines: Mapping[str, Sequence[tuple[float, float]]], across: str, up: str, *, first: float = 0.0, top: float = 1.0
+) -> str:
+    """Draw lines of points ``(x, y)``, ``x`` from ``first`` to the end of the longest line, ``y`` from 0 to ``top``."""
+    furthest = max((x for line in lines.values() for x, _ in line), default=1.0)
+    wide = furthest - first or 1.0
     names = list(lines)
-    marks = [_line([(x / furthest, y) for x, y in line], _colour(names, name)) for name, line in lines.items()]
-    return _frame(marks, names, across, up, f"{furthest:,.0f}")
+    marks = [
+        _line([((x - first) / wide, y / top) for x, y in line], _colour(names, name)) for name, line in lines.items()
+    ]
+    return _frame(marks, names, across, up, _told(furthest), start=_told(first), top=_told(top))
+
+
+def _told(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def _place(x: float, y: float) -> tuple[float, float]:
@@ -39,7 +48,9 @@ def _colour(names: Sequence[str], name: str) -> str:
     return COLOURS[names.index(name) % len(COLOURS)]
 
 
-def _frame(marks: Sequence[str], names: Sequence[str], across: str, up: str, end: str) -> str:
+def _frame(
+    marks: Sequence[str], names: Sequence[str], across: str, up: str, end: str, *, start: str = "0", top: str = "1"
+) -> str:
     """Put axes, their names and a legend round the marks."""
     width, height = SIDE + 2 * MARGIN + 200, max(SIDE + 2 * MARGIN, MARGIN + 16 * len(names))
     legend = [
@@ -48,11 +59,11 @@ def _frame(marks: Sequence[str], names: Sequence[str], across: str, up: str, end
     ]
     bottom = MARGIN + SIDE + 16
     texts = [
-        f'<text x="{MARGIN}" y="{bottom}">0</text>',
+        f'<text x="{MARGIN}" y="{bottom}">{start}</text>',
         f'<text x="{MARGIN + SIDE}" y="{bottom}" text-anchor="end">{end}</text>',
         f'<text x="{MARGIN + SIDE / 2}" y="{bottom + 14}" text-anchor="middle">{across}</text>',
         f'<text x="{MARGIN - 6}" y="{MARGIN + SIDE}" text-anchor="end">0</text>',
-        f'<text x="{MARGIN - 6}" y="{MARGIN + 10}" text-anchor="end">1</text>',
+        f'<text x="{MARGIN - 6}" y="{MARGIN + 10}" text-anchor="end">{top}</text>',
         f'<text transform="translate({MARGIN - 20},{MARGIN + SIDE / 2}) rotate(-90)" text-anchor="middle">{up}</text>',
     ]
     box = f'<rect x="{MARGIN}" y="{MARGIN}" width="{SIDE}" height="{SIDE}" fill="none" stroke="#333333"/>'

@@ -12,7 +12,7 @@ from worldrl.data.rows import Joined
 from worldrl.errors import DataError
 from worldrl.types import Array
 
-MOST = 20_000
+MOST = 10_000
 """Transitions, evenly spaced, from which scales, judges and supports are found where there are more (our choice)."""
 INDEX = "index.json"
 
