@@ -132,19 +132,21 @@ def test_time_and_memory_are_drawn_against_what_grows() -> None:
     assert growth([], batch=256) == {}
 
 
+@pytest.mark.slow
 def test_learning_from_files_takes_no_more_memory_where_there_is_more_of_it() -> None:
-    few, many = (kept((3, 8), count, seconds=0.05) for count in (2_000, 40_000))
+    few, many = (kept((6, 42), count, seconds=0.05) for count in (12_000, 80_000))
     assert [row.name.split(",")[0] for row in many] == ["windows", "fit_dynamics"]
     memory = [row.memory_mb or 0.0 for row in (*few, *many)]
     assert min(memory) > 0.0
-    assert memory[2] < memory[0] + 20 and memory[3] < memory[1] + 40  # in memory they would take as much again and more
+    assert max(memory[2] - memory[0], memory[3] - memory[1]) < 35.0  # in memory they would take 70 MB more
 
 
 def test_frame_models_are_compared_over_seeds_and_held_against_each_other() -> None:
     def cell(name: str, seed: int, psnr: float, st_lpips: float, speed: float) -> dict[str, Any]:
         return {
             "name": name, "seed": seed, "parameters": 9, "batch": 8, "processor_s": 60.0, "gradient_steps": 7,
-            "rate": speed, "segments": 4, "imagined_psnr": psnr, "imagined_st_lpips": st_lpips, "held_psnr": 19.0, "held_st_lpips": 0.1,
+            "rate": speed, "segments": 4, "imagined_psnr": psnr, "imagined_st_lpips": st_lpips, "held_psnr": 19.0,
+            "held_st_lpips": 0.1,
         }  # fmt: skip
 
     ours, *others = (one.name for one in equal.CONTENDERS)
