@@ -6,16 +6,19 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from worldrl.agents.policy import load_policy
 from worldrl.data.dataset import Dataset
 from worldrl.errors import CheckpointError, ConfigError
-from worldrl.recipes import clone, collect, demo, evaluate, evolve, refine
+from worldrl.recipes import clone, collect, demo, evaluate, evolve, fit, refine
 from worldrl.recipes.config import compose
 from worldrl.recipes.demonstrations import demonstrations
 from worldrl.recipes.options import EncoderOptions, EnvOptions, ObjectOptions, WorldModelOptions
+from worldrl.world_model.world import World
 
 SUMMARY = {
     "task", "seed", "masks", "encoder", "episodes", "bc_success", "refined_success", "bc_interval", "refined_interval",
@@ -136,6 +139,25 @@ def test_what_follows_from_the_whole_cannot_be_told_to_a_round() -> None:
         compose("evolve", [*words, "refine.lr=-1"])
     config = compose("evolve", [*words, "fit.push=0.6", "refine.trust.radius=0.5", "world_model=medium"])
     assert (config.fit.push, config.refine.trust.radius, config.world_model.size) == (0.6, 0.5, "medium")
+
+
+def test_a_world_is_the_same_from_memory_from_files_and_after_distilling_faster(run: Path, tmp_path: Path) -> None:
+    def fitted(out: Path, **changes: object) -> World:
+        settings: dict[str, Any] = {
+            "episodes": str(run / "episodes"), "observation": str(run / "observation"), "out": str(out),
+            "world_model": WorldModelOptions(size="tiny", steps=3), "steps": 20, "success_steps": 20,
+            "decoder_steps": 0, "distil_steps": 20, "threads": 1,
+        }  # fmt: skip
+        fit.run(fit.Config(**(settings | changes)))
+        return World.from_pretrained(out)
+
+    memory = fitted(tmp_path / "memory")
+    for _ in range(2):  # written, then found
+        files = fitted(tmp_path / "files", tokens=str(tmp_path / "tokens"))
+        assert files.model.hash() == memory.model.hash() and torch.equal(files.starts.obs, memory.starts.obs)
+    faster = fitted(tmp_path / "faster", world_model=WorldModelOptions(size="tiny", steps=3, sampler="distilled"))
+    assert (memory.model.evaluations, faster.model.evaluations) == (3, 1)
+    assert torch.equal(faster.model.denoiser.change_scale, memory.model.denoiser.change_scale)
 
 
 def test_a_policy_of_another_pipeline_is_refused(run: Path, tmp_path: Path) -> None:

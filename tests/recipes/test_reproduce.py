@@ -77,3 +77,16 @@ def test_a_missing_extra_is_one_sentence_with_the_install_line(monkeypatch: pyte
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r'Meta-World tasks need metaworld: pip install "worldrl\[metaworld\]"'):
         recipe.run(recipe.Config(dry=True))
+
+
+def test_a_new_option_does_not_make_finished_cells_others() -> None:
+    """What the published table was made of must be found again by the command that made it."""
+    from worldrl.recipes.reproduce import Config, identity
+
+    settings = json.loads(json.dumps(identity(Config())))
+    records = sorted((Path(__file__).parents[2] / "docs" / "results" / "world4rl").glob("*.json"))
+    assert len(records) > 100
+    for record in records:
+        options = json.loads(record.read_text())["options"]
+        shared = {name: value for name, value in options.items() if name in settings and name != "tasks"}
+        assert shared == {name: settings[name] for name in shared}, record.name

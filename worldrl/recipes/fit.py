@@ -39,6 +39,7 @@ class Config:
     )
     world_model: WorldModelOptions = field(default_factory=WorldModelOptions)
     steps: int = option(1800, "gradient steps of the dynamics")
+    distil_steps: int = option(3000, "gradient steps of a distilled sampler, where world_model.sampler is that")
     success_steps: int = option(2500, "gradient steps of the success classifier")
     price: float = option(0.03, "what an object costs that the success classifier looks at")
     audit: bool = option(
@@ -65,6 +66,7 @@ class Config:
         """Refuse options out of range."""
         check_tensorboard(self.tensorboard)
         check_positive(steps=self.steps, success_steps=self.success_steps, batch_size=self.batch_size)
+        check_positive(distil_steps=self.distil_steps)
         check_positive(lr=self.lr, reach=self.reach)
         if self.post_steps < 0 or not 0 <= self.preserve <= 1:
             raise ConfigError(
@@ -138,11 +140,27 @@ def _fit(config: Config, engine: Any) -> None:
             seed=config.seed, engine=engine, stops=Stops(kept, every) if every else None,
             progress=progress if first else None,
         )  # fmt: skip
+    if config.world_model.sampler == "distilled":
+        models = _taught(config, tasks, models, engine)
     if not first:
         return
     for task, model in zip(tasks, models, strict=True):
         _judge(config, task, model)
         _save(config, task, model)
+
+
+def _taught(config: Config, tasks: list[_Task], teachers: list[Any], engine: Any) -> list[Any]:
+    """Return models that sample in one evaluation what these sample in all of their steps."""
+    from worldrl.world_model.distil import distil, student_of
+
+    students, first = [student_of(teacher) for teacher in teachers], engine.rank == 0
+    with curve("distil", config.tensorboard if first else "") as progress:
+        distil(
+            teachers, students, [task.tokens.subset(task.train) for task in tasks], steps=config.distil_steps,
+            batch_size=config.batch_size, lr=config.lr / 2, push=config.push, reach=config.reach, blur=config.blur,
+            seed=config.seed, engine=engine, progress=progress if first else None,
+        )  # fmt: skip
+    return students
 
 
 def _load(config: Config, name: str, folder: Path) -> _Task:

@@ -65,7 +65,10 @@ class WorldModelOptions:
     """Shape of the world model."""
 
     history: int = option(4, "past observations it looks at")
-    steps: int = option(1, "network evaluations a step of imagination; a second one comes too late to change anything")
+    steps: int = option(1, "sampling steps of a step of imagination; a second one comes too late to change anything")
+    sampler: str = option(
+        "euler", "euler: a network evaluation each; distilled: one for all, by a network that fit teaches to"
+    )
     backbone: str = option("transformer", "what reads tokens: transformer, flat (frames are read by a U-Net)")
     size: str = option("small", "name of a size: tiny, small, medium, base; of frames also published")
     action_code: str = option("two_hot", "form in which actions reach it: two_hot, one_hot, linear, vq")
@@ -204,14 +207,18 @@ def check_world_model(options: WorldModelOptions, *, pixels: int | None = 0) -> 
         pixels: Side of the frames that it is to observe; 0 for tokens, None where that is not known yet.
 
     Raises:
-        ConfigError: If there is no such backbone, size or action code, or it would see no past or take no step.
+        ConfigError: If there is no such backbone, size, sampler or code, or it would see no past or take no step.
     """
     from worldrl.diffusion.actions import ACTION_CODES
-    from worldrl.world_model.model import BACKBONES, FRAME_SIZES, TOKEN_SIZES
+    from worldrl.world_model.model import BACKBONES, FRAME_SIZES, SAMPLERS, TOKEN_SIZES
 
     check_positive(history=options.history, steps=options.steps)
     if options.backbone not in BACKBONES:
         raise ConfigError(f"world_model.backbone must be one of {', '.join(BACKBONES)}, got '{options.backbone}'.")
+    if options.sampler not in SAMPLERS:
+        raise ConfigError(f"world_model.sampler must be one of {', '.join(SAMPLERS)}, got '{options.sampler}'.")
+    if options.sampler == "distilled" and options.steps == 1:
+        raise ConfigError("world_model.sampler=distilled needs world_model.steps=3 or so of its teacher, got 1.")
     sizes = TOKEN_SIZES if pixels == 0 else FRAME_SIZES
     if options.size not in sizes:
         raise ConfigError(f"world_model.size must be one of {', '.join(sizes)}, got '{options.size}'.")

@@ -134,9 +134,14 @@ def run(config: Config) -> str:
 def identity(config: Config) -> dict[str, Any]:
     """Return the options that change results, by which a job that is done is known again; what is not used is none."""
     settings = {name: value for name, value in asdict(config).items() if name not in LOCAL}
+    for name in ("keep", "merge"):
+        if not settings["encoder"][name]:
+            del settings["encoder"][name]
     for name in ("annotations", "names"):
         if not settings["objects"][name]:
             del settings["objects"][name]
+    if config.world_model.sampler == "euler":
+        del settings["world_model"]["sampler"]
     if not config.objects.visual:
         del settings["objects"]["visual"], settings["objects"]["visual_steps"]
     return settings

@@ -17,6 +17,7 @@ def world(obs_shape: tuple[int, ...], options: WorldModelOptions) -> Any:
     model = DiffusionWorldModel(
         obs_shape=obs_shape, act_dim=ACTS, history=options.history, steps=options.steps,
         net=network(obs_shape, backbone=options.backbone, size=options.size), action_code=options.action_code,
+        sampler=options.sampler,
     ).freeze()  # fmt: skip
     model.halt_threshold = 10.0  # so that halting is computed and episodes go on
     model.success_threshold = 1.0  # an untrained head would end half of them at once; they go on to the horizon

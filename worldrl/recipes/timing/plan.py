@@ -100,10 +100,10 @@ def _here(bench: dict[str, Any], total: float) -> str:
     fast = next(row for row in bench["rows"] if row["group"] == "real environment" and "fast drawing" in row["name"])
     hours, years = TRANSITIONS / fast["rate"] / 3600, total / flops / 3600 / 24 / 365
     return (
-        f"Measured on {threads} cores without a GPU: training of the small frame model does {flops / 1e9:,.0f} GFLOP/s, "
-        f"at which the plan above would take {years:,.0f} years; the real task gives {fast['rate']:,.0f} steps/s a core "
-        f"with fast drawing, so that {TRANSITIONS:,} transitions take {hours:,.0f} core-hours, {hours / 256:.1f} hours on "
-        "256 cores."
+        f"Measured on {threads} cores without a GPU: training of the small frame model does {flops / 1e9:,.0f} "
+        f"GFLOP/s, at which the plan above would take {years:,.0f} years; the real task gives {fast['rate']:,.0f} "
+        f"steps/s a core with fast drawing, so that {TRANSITIONS:,} transitions take {hours:,.0f} core-hours, "
+        f"{hours / 256:.1f} hours on 256 cores."
     )
 
 
