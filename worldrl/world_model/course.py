@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from worldrl.data.segments import Batch, SegmentSampler
 from worldrl.diffusion.denoiser import Question
+from worldrl.diffusion.network import DenoiserNet
 from worldrl.world_model.chance import Chance
 from worldrl.world_model.descent import Descent
 from worldrl.world_model.model import DiffusionWorldModel
@@ -132,3 +134,11 @@ def mean_loss(
         for course, question, raw, weight, total in zip(courses, asked, answers, weights, totals, strict=True)
     ]
     return torch.stack(losses).mean()
+
+
+def share(models: Sequence[DiffusionWorldModel], net: nn.Module, device: torch.device, *, train: bool) -> None:
+    """Give all models one network, and bring them to a device, their denoisers into training mode or out of it."""
+    for model in models:
+        model.denoiser.net = cast(DenoiserNet, net)
+        model.to(device)
+        model.denoiser.train(train)

@@ -4,6 +4,7 @@ import copy
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from worldrl.world_model.engine import Engine
 
 KIND = "training"
 LATEST = "latest.json"
+Progress = Callable[[int, float], None]
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 
@@ -80,6 +82,25 @@ class Descent:
             done = step + 1
             if self.stops is not None and done % self.stops.every == 0 and done < self.steps:
                 self._keep(self.stops.folder, done)
+
+    def run(self, loss_of: Callable[[int, int], Tensor], progress: Progress | None = None) -> float:
+        """Take all steps that are left, and return the mean loss of the last tenth of them.
+
+        Args:
+            loss_of: Returns this process's share of the loss, given the step and which of its parts.
+            progress: Called with the step and the loss.
+
+        Raises:
+            NumericsError: If the loss is not finite.
+        """
+        tail = list[float]()
+        for step in self:
+            loss = self.take(step, partial(loss_of, step))
+            if step >= 0.9 * self.steps:
+                tail.append(loss)
+            if progress is not None:
+                progress(step + 1, loss)
+        return sum(tail) / max(1, len(tail))
 
     def take(self, step: int, loss_of: Callable[[int], Tensor]) -> float:
         """Take one gradient step and return the loss.
@@ -185,3 +206,16 @@ def _own(tensor: Tensor) -> Tensor:
 
 def _whole(tensor: Tensor) -> Tensor:
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def descend(
+    loss: Tensor, optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler, step: int
+) -> None:
+    """Take one gradient step, or raise NumericsError if the loss is not finite."""
+    if not torch.isfinite(loss):
+        raise NumericsError(f"the loss is {loss.item()} at step {step}: lower lr or check the data.")
+    optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], 1.0)
+    optimizer.step()
+    schedule.step()

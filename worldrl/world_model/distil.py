@@ -3,19 +3,17 @@
 import copy
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
 from worldrl.diffusion.denoiser import Denoiser, Question
-from worldrl.diffusion.network import DenoiserNet
 from worldrl.world_model.chance import Chance
-from worldrl.world_model.course import Course, mean_loss
-from worldrl.world_model.descent import Descent, Stops
+from worldrl.world_model.course import Course, mean_loss, share
+from worldrl.world_model.descent import Descent, Progress, Stops
 from worldrl.world_model.engine import Engine
-from worldrl.world_model.fit import Progress
 from worldrl.world_model.model import DiffusionWorldModel
 from worldrl.world_model.tokens import Tokens
 
@@ -105,31 +103,19 @@ def distil(
     ]  # fmt: skip
     about = {"batch_size": batch_size, "push": push, "reach": reach, "blur": blur, "seed": seed, "distil": True}
     descent = Descent(net, engine, lr=lr, steps=steps, average=average, stops=stops, about=about)
-    for student in students:
-        student.denoiser.net = net
-        student.to(engine.device)
+    share(students, net, engine.device, train=True)
     taught = list(zip(courses, answers, [teacher.steps for teacher in teachers], strict=True))
-    tail = list[float]()
-    for step in descent:
-        loss = descent.take(step, partial(_loss, taught, descent, max(1, batch_size // len(courses)), step, push))
-        if step >= 0.9 * steps:
-            tail.append(loss)
-        if progress is not None:
-            progress(step + 1, loss)
-    learnt = cast(DenoiserNet, descent.finish())
-    for student in students:
-        student.denoiser.net = learnt
-        student.cpu()
-        student.denoiser.eval()
-    return sum(tail) / max(1, len(tail))
+    loss = descent.run(partial(_loss, taught, descent, max(1, batch_size // len(courses)), push), progress)
+    share(students, descent.finish(), torch.device("cpu"), train=False)
+    return loss
 
 
 def _loss(
     taught: Sequence[tuple[Course, Denoiser, int]],
     descent: Descent,
     batch_size: int,
-    step: int,
     push: float,
+    step: int,
     part: int,
 ) -> Tensor:
     """Return a part of the mean loss over tasks."""

@@ -1,8 +1,7 @@
 """Fit the dynamics of world models, of one task or of several at once, to recorded episodes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -11,12 +10,10 @@ from worldrl.data.rows import some_rows
 from worldrl.data.segments import SegmentSampler
 from worldrl.diffusion.denoiser import Question
 from worldrl.diffusion.drift import LinearDrift
-from worldrl.diffusion.network import DenoiserNet
-from worldrl.errors import NumericsError
 from worldrl.objects import NUMBERS
 from worldrl.world_model.chance import Chance
-from worldrl.world_model.course import Course, mean_loss
-from worldrl.world_model.descent import Descent, Stops
+from worldrl.world_model.course import Course, mean_loss, share
+from worldrl.world_model.descent import Descent, Progress, Stops
 from worldrl.world_model.engine import Engine
 from worldrl.world_model.model import DiffusionWorldModel
 from worldrl.world_model.tokens import MOST, Tokens
@@ -33,8 +30,6 @@ GREY = 1 / 255
 PUSH_AFTER = 0.15
 """Share of the steps before the past that is trained on may be imagined: what an untrained model imagines is no past.
 """
-
-Progress = Callable[[int, float], None]
 
 
 def set_scale(model: DiffusionWorldModel, sampler: SegmentSampler, *, visual: int = 0, floor: float = 0.03) -> None:
@@ -135,28 +130,15 @@ def fit_dynamics(
         courses.append(Course(model, own, draws=draws, blur=blur, reach=reach, together=engine.shard, seed=seed))
     about = {"batch_size": batch_size, "push": push, "reach": reach, "blur": blur, "seed": seed}
     descent = Descent(net, engine, lr=lr, steps=steps, average=average, stops=stops, about=about)
-    for model in models:
-        model.denoiser.net = net
-        model.to(engine.device)
-        model.denoiser.train()
-    tail: list[float] = []
-    for step in descent:
-        pushed = push if step >= PUSH_AFTER * steps else 0.0
-        loss = descent.take(step, partial(_loss, courses, descent, max(1, batch_size // len(courses)), step, pushed))
-        if step >= 0.9 * steps:
-            tail.append(loss)
-        if progress is not None:
-            progress(step + 1, loss)
-    fitted = cast(DenoiserNet, descent.finish())
-    for model in models:
-        model.denoiser.net = fitted
-        model.cpu()
-        model.denoiser.eval()
-    return sum(tail) / max(1, len(tail))
+    share(models, net, descent.engine.device, train=True)
+    loss = descent.run(partial(_loss, courses, descent, max(1, batch_size // len(courses)), push), progress)
+    share(models, descent.finish(), torch.device("cpu"), train=False)
+    return loss
 
 
-def _loss(courses: Sequence[Course], descent: Descent, batch_size: int, step: int, push: float, part: int) -> Tensor:
+def _loss(courses: Sequence[Course], descent: Descent, batch_size: int, push: float, step: int, part: int) -> Tensor:
     """Return a part of the mean loss over tasks; the network is asked once for all of them."""
+    push = push if step >= PUSH_AFTER * descent.steps else 0.0
     rows = descent.engine.rows(batch_size, part)
     asked, weights, totals = list[Question](), list[Tensor](), list[Tensor]()
     for course in courses:
@@ -167,16 +149,3 @@ def _loss(courses: Sequence[Course], descent: Descent, batch_size: int, step: in
         weights.append(seen.weight)
         totals.append(seen.total)
     return mean_loss(courses, descent, asked, weights, totals)
-
-
-def descend(
-    loss: Tensor, optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler, step: int
-) -> None:
-    """Take one gradient step, or raise NumericsError if the loss is not finite."""
-    if not torch.isfinite(loss):
-        raise NumericsError(f"the loss is {loss.item()} at step {step}: lower lr or check the data.")
-    optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], 1.0)
-    optimizer.step()
-    schedule.step()

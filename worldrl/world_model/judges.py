@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from worldrl.data.segments import Batch, SegmentSampler
-from worldrl.world_model.fit import Progress, descend
+from worldrl.world_model.descent import Progress, descend
 from worldrl.world_model.model import DiffusionWorldModel
 from worldrl.world_model.tokens import MOST, Tokens
 
