@@ -53,6 +53,15 @@ def test_arrays_are_memory_maps_that_nobody_can_write(stored):
         episode.frames[0] = 0
 
 
+def test_data_sets_are_told_apart(stored, tmp_path):
+    again = Dataset(stored.folder)
+    assert again.identity() == stored.identity() != stored.subset([0, 1]).identity()
+    shutil.copytree(stored.folder, tmp_path / "other")
+    manifest = json.loads((tmp_path / "other" / "manifest.json").read_text())
+    (tmp_path / "other" / "manifest.json").write_text(json.dumps(manifest | {"env_kwargs": {"size": 1}}))
+    assert Dataset(tmp_path / "other").identity() != stored.identity()
+
+
 def test_lengths_and_steps_are_counted(stored, record):
     lengths = [len(episode) for episode in record(0, 1, 2, 3, 4)]
     assert stored.lengths.tolist() == lengths and stored.num_steps == sum(lengths)

@@ -1,6 +1,8 @@
+import pytest
 import torch
 from shared_training import episodes
 
+from worldrl.errors import ConfigError
 from worldrl.world_model.distil import distil, student_of
 from worldrl.world_model.fit import fit_dynamics
 from worldrl.world_model.model import DiffusionWorldModel
@@ -48,3 +50,8 @@ def test_a_student_keeps_judges_and_drift_and_may_have_a_smaller_network(tmp_pat
     again = DiffusionWorldModel.from_pretrained(tmp_path / "student")
     assert again.sampler == "distilled" and again.hash() == student.hash()
     assert torch.equal(imagined(again), imagined(student))
+
+
+def test_a_student_cannot_follow_members_that_its_teacher_lacks() -> None:
+    with pytest.raises(ConfigError, match="a student must have at most the 2 members of its teacher, got 3"):
+        student_of(DiffusionWorldModel(obs_shape=(3, 5), act_dim=2, history=2, net=NET), net=NET | {"members": 3})

@@ -39,7 +39,7 @@ def same(found: dict[str, Any], alone: dict[str, Any]) -> bool:
 
 def test_rows_are_drawn_alike_whoever_draws_them() -> None:
     def draw(first: int, last: int) -> tuple[torch.Tensor, ...]:
-        chance = Chance(3, 7, total=50, rows=slice(first, last))
+        chance = Chance((3,), 7, total=50, rows=slice(first, last))
         return chance.normal(2, 3), chance.uniform(), chance.normal()
 
     whole = draw(0, 50)
@@ -48,7 +48,7 @@ def test_rows_are_drawn_alike_whoever_draws_them() -> None:
         parts = zip(draw(0, cut), draw(cut, 50), strict=True)
         assert all(torch.equal(torch.cat(part), one) for part, one in zip(parts, whole, strict=True))
     assert abs(float(whole[0].mean())) < 0.2 and len(whole[1].unique()) == 50
-    other = Chance(3, 8, total=50, rows=slice(0, 50))
+    other = Chance((3,), 8, total=50, rows=slice(0, 50))
     assert not torch.equal(other.normal(2, 3), whole[0])
 
 
@@ -85,7 +85,8 @@ def test_a_training_that_was_stopped_ends_as_if_it_had_not_been(alone: dict[str,
     found = fit(Engine(), stops=stops)
     assert found["losses"] == alone["losses"][20:]
     assert found["weights"] == alone["weights"]
-    assert not stops.folder.exists()
+    again = fit(Engine(), stops=stops)  # nothing is left to do, and nothing is done
+    assert again["losses"] == [] and again["weights"] == alone["weights"]
 
 
 def spoilt(stops: Stops, change: Callable[[dict[str, Any]], None]) -> None:

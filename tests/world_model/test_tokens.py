@@ -39,6 +39,12 @@ def test_what_is_kept_is_read_again(tmp_path: Path, shape: tuple[int, ...]) -> N
     assert isinstance(some.obs, Joined) and isinstance(some.obs.rows, np.memmap)
 
 
+def test_no_episode_may_be_chosen(tmp_path: Path) -> None:
+    keep_tokens(tmp_path / "kept", episodes(), about=ABOUT, visual=0)
+    found = kept_tokens(tmp_path / "kept", about=ABOUT)
+    assert found is not None and len(found.subset([])) == len(found.subset([]).obs) == 0
+
+
 def test_pixels_take_a_byte_each(tmp_path: Path) -> None:
     keep_tokens(tmp_path / "kept", episodes((3, 16, 16)), about=ABOUT, visual=0)
     assert (tmp_path / "kept" / "obs").stat().st_size == 14 * 3 * 16 * 16

@@ -164,8 +164,7 @@ class _Crew:
                 self.deaths, self.heard = 0, time.monotonic()
                 self.idle.append(worker)
                 yield index, found
-            if not done:
-                self._check_patience()
+            self._check_patience()
 
     def _hire(self, waiting: int) -> None:
         """Ask for workers until there is one for every episode, or as many as there may be."""
@@ -192,16 +191,21 @@ class _Crew:
         except self.ray.exceptions.RayActorError as error:
             if "raised in its creation task" in str(error):  # the next one would fail as well
                 raise DataError(f"a worker failed with {_last_line(error)}: try it with workers=1.") from error
-            self.deaths += 1
-            if self.deaths >= DEATHS * self.cluster.workers:
-                told = f"{self.deaths} workers died one after the other, and no episode was finished"
-                raise DataError(f"{told}: see that the nodes have memory enough.") from error
+            self._count_death(error)
             return None, True
-        except self.ray.exceptions.RayError:  # what it found was lost with its node
+        except self.ray.exceptions.RayError as error:  # what it found was lost with its node
+            self._count_death(error)
             return None, True
         if isinstance(found, WorldRLError):
             raise found
         return found, False
+
+    def _count_death(self, error: Exception) -> None:
+        """Count a lost worker; raise DataError where too many were lost and nothing was finished."""
+        self.deaths += 1
+        if self.deaths >= DEATHS * self.cluster.workers:
+            told = f"{self.deaths} workers died one after the other, and no episode was finished"
+            raise DataError(f"{told}: see that the nodes have memory enough.") from error
 
     def _check_patience(self) -> None:
         if time.monotonic() - self.heard > self.cluster.patience_s:

@@ -6,11 +6,13 @@ several processes may record into one folder at the same time; the order of epis
 
 import copy
 import hashlib
+import json
 import os
 import platform
 import shutil
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -248,8 +250,8 @@ class Dataset:
         return [record.seed for record in self._each()]
 
     def identity(self) -> str:
-        """Return what tells these episodes from others: a hash of their shards, seeds, lengths and who acted."""
-        digest = hashlib.sha256()
+        """Return what tells these episodes from others: a hash of the manifest, and of shards, seeds and lengths."""
+        digest = hashlib.sha256(json.dumps(asdict(self.manifest), sort_keys=True, default=str).encode())
         for (path, index), record in zip(self._entries, self._each(), strict=True):
             digest.update(f"{path.name} {index} {record.seed} {record.length} {record.policy}\n".encode())
         return digest.hexdigest()

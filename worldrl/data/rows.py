@@ -27,8 +27,11 @@ class Joined(Sequence[Array]):
 
     def __init__(self, rows: Array, first: Sequence[int] | Array, counts: Sequence[int] | Array) -> None:
         self.rows, self.first, self.counts = rows, np.asarray(first, np.int64), np.asarray(counts, np.int64)
-        whole = self.first.shape == self.counts.shape and len(self.first) > 0
-        if not whole or (self.first < 0).any() or (self.first + self.counts > len(rows)).any():
+        if (
+            self.first.shape != self.counts.shape
+            or (self.first < 0).any()
+            or (self.first + self.counts > len(rows)).any()
+        ):
             raise DataError(f"rows must hold {int(self.counts.sum())}, those of all episodes, got {len(rows)}.")
 
     @classmethod

@@ -131,7 +131,7 @@ def _policy_on_cluster(config: Config) -> Any:
     return collect(
         Path(config.out),
         partial(make_env, config.env.id, dict(config.env.kwargs)),
-        partial(acting, config.policy, config.observation, explore=config.explore, drift=config.drift),
+        partial(acting, *absolute(config.policy, config.observation), explore=config.explore, drift=config.drift),
         policy=_role(config),
         seeds=seeds_for(_role(config), config.seed, config.episodes, skip=config.skip),
         beyond=config.beyond,
@@ -143,12 +143,17 @@ def _policy_on_cluster(config: Config) -> Any:
     )
 
 
+def absolute(*paths: str) -> list[str]:
+    """Return paths as other processes find them, wherever they were begun."""
+    return [str(Path(path).absolute()) for path in paths]
+
+
 def acting(policy: str, observation: str, *, explore: bool, drift: float) -> Any:
-    """Return whoever acts by a policy's folder and that of its pipeline; its encoder has no cache that others write."""
+    """Return whoever acts by a policy's folder and that of its pipeline, whose encoder remembers nothing."""
     from worldrl.agents.policy import DriftingActor, PolicyActor, load_policy
 
     loaded, origin = load_policy(need(policy, "policy"))
-    with pipeline_at(need(observation, "observation pipeline"), None) as pipeline:
+    with pipeline_at(need(observation, "observation pipeline"), None, remember=False) as pipeline:
         pipeline.require(origin.pipeline, owner=policy)
     return (
         DriftingActor(loaded, pipeline, drift=drift)

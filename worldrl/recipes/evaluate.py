@@ -7,7 +7,7 @@ from pathlib import Path
 from omegaconf import MISSING
 
 from worldrl.errors import ConfigError
-from worldrl.recipes.collect import acting
+from worldrl.recipes.collect import absolute, acting
 from worldrl.recipes.measurement import IMAGINED, held_out, imagine, save
 from worldrl.recipes.options import ClusterOptions, EnvOptions, check_cluster, check_positive, option
 from worldrl.recipes.parts import need, use_threads
@@ -58,7 +58,9 @@ def run(config: Config) -> str:
             if cluster is None:
                 outcomes = trials.play(PolicyActor(policy, trials.pipeline))
             else:
-                outcomes = trials.play_on(cluster, partial(acting, path, config.observation, explore=False, drift=0.0))
+                outcomes = trials.play_on(
+                    cluster, partial(acting, *absolute(path, config.observation), explore=False, drift=0.0)
+                )
             imagined = None
             if config.world:
                 world = World.from_pretrained(need(config.world, "world"))

@@ -101,8 +101,7 @@ def predictions(model: Any, tokens: Any, *, seed: int) -> dict[str, Any]:
     from worldrl.evaluation.recorded import segments
 
     sampler = SegmentSampler(tokens.obs, tokens.acts, tokens.success, history=model.history, seed=seed)
-    batches = [(batch.obs, batch.acts) for batch in sampler.epoch(512)]
-    errors = []
+    first, errors = next(sampler.epoch(512)), []
     for horizon in HORIZONS:
         cut = segments(tokens, history=model.history, horizon=horizon)
         error = None if cut is None else rollout_error(model, *cut, horizon, seed=seed)
@@ -115,8 +114,8 @@ def predictions(model: Any, tokens: Any, *, seed: int) -> dict[str, Any]:
             }
         )
     return {
-        "one_step_skill": one_step_error(model, batches, seed=seed).skill,
-        "action_sensitivity": action_sensitivity(model, *batches[0], seed=seed),
+        "one_step_skill": one_step_error(model, ((b.obs, b.acts) for b in sampler.epoch(512)), seed=seed).skill,
+        "action_sensitivity": action_sensitivity(model, first.obs, first.acts, seed=seed),
         "open_loop": errors,
     }
 

@@ -1,5 +1,6 @@
 """Fit a world model, its success classifier and its frame decoder to recorded episodes."""
 
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -137,19 +138,20 @@ def _fit(config: Config, engine: Any) -> None:
         fit_dynamics(
             models, [task.tokens.subset(task.train) for task in tasks], steps=config.steps,
             batch_size=config.batch_size, lr=config.lr, push=config.push, reach=config.reach, blur=config.blur,
-            seed=config.seed, engine=engine, stops=Stops(kept, every) if every else None,
+            seed=config.seed, engine=engine, stops=Stops(kept / "dynamics", every) if every else None,
             progress=progress if first else None,
         )  # fmt: skip
     if config.world_model.sampler == "distilled":
-        models = _taught(config, tasks, models, engine)
+        models = _taught(config, tasks, models, engine, Stops(kept / "distil", every) if every else None)
     if not first:
         return
     for task, model in zip(tasks, models, strict=True):
         _judge(config, task, model)
         _save(config, task, model)
+    shutil.rmtree(kept, ignore_errors=True)
 
 
-def _taught(config: Config, tasks: list[_Task], teachers: list[Any], engine: Any) -> list[Any]:
+def _taught(config: Config, tasks: list[_Task], teachers: list[Any], engine: Any, stops: Any) -> list[Any]:
     """Return models that sample in one evaluation what these sample in all of their steps."""
     from worldrl.world_model.distil import distil, student_of
 
@@ -158,7 +160,7 @@ def _taught(config: Config, tasks: list[_Task], teachers: list[Any], engine: Any
         distil(
             teachers, students, [task.tokens.subset(task.train) for task in tasks], steps=config.distil_steps,
             batch_size=config.batch_size, lr=config.lr / 2, push=config.push, reach=config.reach, blur=config.blur,
-            seed=config.seed, engine=engine, progress=progress if first else None,
+            seed=config.seed, engine=engine, stops=stops, progress=progress if first else None,
         )  # fmt: skip
     return students
 
@@ -300,9 +302,9 @@ def measure(model: Any, tokens: Any, *, seed: int) -> dict[str, Any]:
     from worldrl.evaluation.recorded import replay_of
 
     sampler = SegmentSampler(tokens.obs, tokens.acts, tokens.success, history=model.history, seed=seed)
-    batches = [(batch.obs, batch.acts) for batch in sampler.epoch(512)]
-    error = one_step_error(model, batches, seed=seed)
-    verdict = action_verdict(model, *batches[0], seed=seed)
+    error = one_step_error(model, ((batch.obs, batch.acts) for batch in sampler.epoch(512)), seed=seed)
+    first = next(sampler.epoch(512))
+    verdict = action_verdict(model, first.obs, first.acts, seed=seed)
     figures: dict[str, Any] = {
         "one_step_skill": float(error.skill),
         "action_sensitivity": verdict.sensitivity,
@@ -373,7 +375,7 @@ def _sharpen(config: Config, task: _Task, model: Any) -> dict[str, Any] | None:
         frames = [task.dataset[i].frames for i in index]
         return imagined_pairs(model, task.tokens.subset(index), frames, seed=config.seed)
 
-    unseen, seen = pairs(task.held), pairs(task.train)
+    unseen, seen = pairs(_few(task.held)), pairs(_few(task.train))
     if unseen is None or seen is None:
         return None
     before = sharpness(task.visual.decode, unseen)

@@ -56,8 +56,14 @@ def encoder_for(options: EncoderOptions, cache: Path | None) -> Iterator[Any]:
 
 
 @contextmanager
-def pipeline_at(path: Path, cache: Path | None) -> Iterator[Any]:
-    """Load a pipeline, of tokens or of frames, with its encoder behind a feature cache if it has one."""
+def pipeline_at(path: Path, cache: Path | None, *, remember: bool = True) -> Iterator[Any]:
+    """Load a pipeline, of tokens or of frames, with its encoder behind a feature cache if it has one.
+
+    Args:
+        path: Its folder.
+        cache: That of the features; None for memory, as long as the process lives.
+        remember: Whether there is to be a cache at all.
+    """
     from worldrl import checkpoint
     from worldrl.encoders import FeatureCache, load_encoder
     from worldrl.frame_observation import FramePipeline
@@ -69,6 +75,8 @@ def pipeline_at(path: Path, cache: Path | None) -> Iterator[Any]:
         yield FramePipeline.from_pretrained(path)
     elif source is None:
         yield ObservationPipeline.from_pretrained(path)
+    elif not remember:
+        yield ObservationPipeline.from_pretrained(path, encoder=load_encoder(**source))
     else:
         with FeatureCache(cache, load_encoder(**source)) as cached:
             yield ObservationPipeline.from_pretrained(path, encoder=cached)

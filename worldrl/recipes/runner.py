@@ -99,12 +99,18 @@ class _Running:
     """A job and the process that runs it."""
 
     def __init__(self, job: Job, start: Callable[[Path, dict[str, object]], _Process]) -> None:
-        self.job, self.began = job, time.monotonic()
+        self.job, self.began = job, cast(float | None, None)
         self.process = start(
             job.folder,
             {"kind": job.kind, "folder": str(job.folder.absolute()), "options": job.options, "threads": job.threads,
              "module": job.module},
         )  # fmt: skip
+
+    def seconds(self) -> float:
+        """Return for how long it has run; on a cluster it may wait for a processor before."""
+        if self.began is None and (self.job.folder / "job.json").exists():
+            self.began = time.monotonic()
+        return 0.0 if self.began is None else time.monotonic() - self.began
 
     def stop(self) -> None:
         """Kill it if it runs."""
@@ -197,16 +203,17 @@ def _next(waiting: Sequence[Job], running: Sequence[_Running], workers: int) -> 
 
 
 def _is_over(one: _Running, job_s: float) -> bool:
-    return one.process.poll() is not None or time.monotonic() - one.began > job_s
+    return one.process.poll() is not None or one.seconds() > job_s
 
 
 def _succeeded(one: _Running, tell: Callable[[str], None]) -> bool:
     """Say how a job ended; a failure is written down."""
-    seconds = time.monotonic() - one.began
+    seconds, log = one.seconds(), one.job.folder / "log.txt"
     if one.job.is_done():
         tell(f"done {one.job.folder} in {seconds:.0f} s")
         return True
-    lines = (one.job.folder / "log.txt").read_text(errors="replace").splitlines()[-LAST_LINES:]
+    lines = log.read_text(errors="replace").splitlines()[-LAST_LINES:] if log.exists() else []
+    one.job.folder.mkdir(parents=True, exist_ok=True)  # on a cluster it may never have begun
     why = {"exit_code": one.process.returncode, "seconds": round(seconds, 1), "log": lines}
     (one.job.folder / "failed.json").write_text(json.dumps(why, indent=1))
     tell(f"failed {one.job.folder} after {seconds:.0f} s: {lines[-1] if lines else 'nothing in its log'}")

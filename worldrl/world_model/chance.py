@@ -18,7 +18,7 @@ class Chance:
     draws the others.
 
     Args:
-        seed: Of the run.
+        seed: Of the run, and of what else has chance of its own.
         step: Which gradient step.
         total: Rows of the whole batch.
         rows: Which of them are drawn here.
@@ -28,10 +28,10 @@ class Chance:
         windows: Likewise, and in numpy: which windows make up the batch.
     """
 
-    def __init__(self, seed: int, step: int, *, total: int, rows: slice) -> None:
+    def __init__(self, seed: tuple[int, ...], step: int, *, total: int, rows: slice) -> None:
         first, after = rows.start // BLOCK, -(-rows.stop // BLOCK)
         self.total, self.rows = total, rows
-        seeds = np.random.SeedSequence([seed, step]).generate_state(2 + after)
+        seeds = np.random.SeedSequence([*seed, step]).generate_state(2 + after)
         self.windows = np.random.default_rng(seeds[0])
         self.whole = torch.Generator().manual_seed(int(seeds[1]))
         self._blocks = [torch.Generator().manual_seed(int(one)) for one in seeds[2 + first :]]

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from worldrl import checkpoint
 from worldrl.data.segments import Batch, SegmentSampler
 from worldrl.diffusion.denoiser import Question
 from worldrl.diffusion.network import DenoiserNet
@@ -45,7 +46,7 @@ class Course:
         blur: Highest standard deviation of noise on the past, in units of its change.
         reach: How many of the newest observations of a past may be imagined.
         together: Whether all processes must ask the network equally often.
-        seed: Of chance.
+        seed: Of chance: that of the run, and which task this is.
     """
 
     def __init__(
@@ -57,12 +58,12 @@ class Course:
         blur: float,
         reach: int,
         together: bool,
-        seed: int,
+        seed: tuple[int, int],
     ) -> None:
         self.model, self.draws, self.blur, self.reach = model, draws, blur, reach
         self.together, self.seed = together, seed
         history = model.history + reach
-        self.sampler = SegmentSampler(tokens.obs, tokens.acts, tokens.success, history=history, seed=seed)
+        self.sampler = SegmentSampler(tokens.obs, tokens.acts, tokens.success, history=history, seed=seed[0])
 
     def draw(self, chance: Chance, *, push: float, device: torch.device) -> Seen:
         """Return a share of a fresh batch.
@@ -134,6 +135,17 @@ def mean_loss(
         for course, question, raw, weight, total in zip(courses, asked, answers, weights, totals, strict=True)
     ]
     return torch.stack(losses).mean()
+
+
+def identity(model: DiffusionWorldModel) -> dict[str, Any]:
+    """Return what tells the training of a model from that of another: its shape, and what was found in its data."""
+    config = {name: value for name, value in model.config().items() if name != "thresholds"}
+    found = {name: value for name, value in model.state_dict().items() if name.startswith(FOUND)}
+    return {**config, "found": checkpoint.hash_tensors(found)}
+
+
+FOUND = ("action_code.", "denoiser.drift.", "denoiser.change_scale", "denoiser.moves", "denoiser.weight")
+"""Tensors that are found in the data before training begins."""
 
 
 def share(models: Sequence[DiffusionWorldModel], net: nn.Module, device: torch.device, *, train: bool) -> None:

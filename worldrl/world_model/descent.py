@@ -24,7 +24,10 @@ MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 @dataclass(frozen=True)
 class Stops:
-    """Where a training that may be stopped is kept, and after how many gradient steps each time."""
+    """Where a training that may be stopped is kept, and after how many gradient steps each time.
+
+    What is kept stays when all steps are done: whoever needs it no more removes the folder.
+    """
 
     folder: Path
     every: int
@@ -80,7 +83,7 @@ class Descent:
         for step in range(self._next, self.steps):
             yield step
             done = step + 1
-            if self.stops is not None and done % self.stops.every == 0 and done < self.steps:
+            if self.stops is not None and (done % self.stops.every == 0 or done == self.steps):
                 self._keep(self.stops.folder, done)
 
     def run(self, loss_of: Callable[[int, int], Tensor], progress: Progress | None = None) -> float:
@@ -133,15 +136,12 @@ class Descent:
         return told.item()
 
     def finish(self) -> nn.Module:
-        """Return the whole network on the CPU, with the averaged weights; forget what was kept for a stop."""
+        """Return the whole network on the CPU, with the averaged weights."""
         with torch.no_grad():
             for name, p in self.net.named_parameters():
                 p.copy_(self._averaged[name])
             if self.engine.shard:
                 self._plain.load_state_dict({name: _whole(t) for name, t in self.net.state_dict().items()})
-        self.engine.meet()
-        if self.stops is not None and self.engine.rank == 0:
-            shutil.rmtree(self.stops.folder, ignore_errors=True)
         return self._plain.to("cpu")
 
     def _keep(self, folder: Path, done: int) -> None:

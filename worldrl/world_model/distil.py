@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from worldrl.diffusion.denoiser import Denoiser, Question
+from worldrl.errors import ConfigError
 from worldrl.world_model.chance import Chance
-from worldrl.world_model.course import Course, mean_loss, share
+from worldrl.world_model.course import Course, identity, mean_loss, share
 from worldrl.world_model.descent import Descent, Progress, Stops
 from worldrl.world_model.engine import Engine
 from worldrl.world_model.model import DiffusionWorldModel
@@ -24,10 +25,16 @@ def student_of(teacher: DiffusionWorldModel, *, net: dict[str, Any] | None = Non
     Args:
         teacher: A fitted world model.
         net: Arguments of the student's network; None for a copy of the teacher's, weights included.
+
+    Raises:
+        ConfigError: If that network has more members than the teacher's, whom they would follow.
     """
     config = teacher.config() | {"sampler": "distilled", "net": net or teacher.net_args}
     for name in ("class", "thresholds"):
         del config[name]
+    members = int((net or teacher.net_args).get("members", 1))
+    if members > teacher.members:
+        raise ConfigError(f"a student must have at most the {teacher.members} members of its teacher, got {members}.")
     student = DiffusionWorldModel(**config | {"obs_shape": teacher.obs_shape})
     known = teacher.state_dict()
     if net is not None and net != teacher.net_args:
@@ -97,11 +104,15 @@ def distil(
     courses = [
         Course(
             student, own, draws=torch.ones(len(own), student.members), blur=blur, reach=reach, together=engine.shard,
-            seed=seed,
+            seed=(seed, index),
         )
-        for student, own in zip(students, tokens, strict=True)
+        for index, (student, own) in enumerate(zip(students, tokens, strict=True))
     ]  # fmt: skip
-    about = {"batch_size": batch_size, "push": push, "reach": reach, "blur": blur, "seed": seed, "distil": True}
+    about = {
+        "batch_size": batch_size, "push": push, "reach": reach, "blur": blur, "seed": seed,
+        "precision": engine.precision, "teachers": [teacher.hash() for teacher in teachers],
+        "models": [identity(student) for student in students],
+    }  # fmt: skip
     descent = Descent(net, engine, lr=lr, steps=steps, average=average, stops=stops, about=about)
     share(students, net, engine.device, train=True)
     taught = list(zip(courses, answers, [teacher.steps for teacher in teachers], strict=True))

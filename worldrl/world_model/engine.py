@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from worldrl.errors import ConfigError, DeviceError
@@ -62,7 +63,7 @@ class Engine:
                 mixed_precision=precision,
                 kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(seconds=patience_s))],
             )
-        except (torch.distributed.DistError, ValueError, OSError) as error:
+        except (dist.DistError, ValueError, OSError) as error:
             raise ConfigError(
                 f"the other processes must be there within {patience_s:g} s, got: {_first_line(error)}. "
                 "See that MASTER_ADDR and MASTER_PORT are the same and reachable everywhere."
@@ -119,9 +120,20 @@ class Engine:
 
     @contextmanager
     def first(self) -> Iterator[None]:
-        """Let the first process go ahead, so that the others find what it made."""
-        with self._accelerator.main_process_first():
+        """Let the first process go ahead, so that the others find what it made; all leave together.
+
+        However long that takes: who dies meanwhile is noticed by the launcher.
+        """
+        if self.processes == 1:
             yield
+            return
+        group = dist.new_group(backend="gloo", timeout=timedelta(days=7))
+        if self.rank > 0:
+            dist.barrier(group)
+        yield
+        if self.rank == 0:
+            dist.barrier(group)
+        dist.barrier(group)
 
     def close(self) -> None:
         """Leave the other processes."""

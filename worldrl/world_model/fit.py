@@ -12,7 +12,7 @@ from worldrl.diffusion.denoiser import Question
 from worldrl.diffusion.drift import LinearDrift
 from worldrl.objects import NUMBERS
 from worldrl.world_model.chance import Chance
-from worldrl.world_model.course import Course, mean_loss, share
+from worldrl.world_model.course import Course, identity, mean_loss, share
 from worldrl.world_model.descent import Descent, Progress, Stops
 from worldrl.world_model.engine import Engine
 from worldrl.world_model.model import DiffusionWorldModel
@@ -127,8 +127,12 @@ def fit_dynamics(
         set_scale(model, scaled, visual=own.visual)
         draws = (torch.rand(len(own), model.members, generator=chosen) < overlap).float()
         draws[draws.sum(dim=1) == 0] = 1.0
-        courses.append(Course(model, own, draws=draws, blur=blur, reach=reach, together=engine.shard, seed=seed))
-    about = {"batch_size": batch_size, "push": push, "reach": reach, "blur": blur, "seed": seed}
+        which, together = (seed, len(courses)), engine.shard
+        courses.append(Course(model, own, draws=draws, blur=blur, reach=reach, together=together, seed=which))
+    about = {
+        "batch_size": batch_size, "push": push, "reach": reach, "blur": blur, "seed": seed, "overlap": overlap,
+        "precision": engine.precision, "models": [identity(model) for model in models],
+    }  # fmt: skip
     descent = Descent(net, engine, lr=lr, steps=steps, average=average, stops=stops, about=about)
     share(models, net, descent.engine.device, train=True)
     loss = descent.run(partial(_loss, courses, descent, max(1, batch_size // len(courses)), push), progress)

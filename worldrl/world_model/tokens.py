@@ -52,7 +52,7 @@ Observed = tuple[Array, Array, Array, str]
 def keep_tokens(folder: Path, episodes: Iterable[Observed], *, about: Mapping[str, Any], visual: int) -> None:
     """Write observed episodes to a folder, one after the other, so that only one of them is in memory.
 
-    Frames are kept as the 8 bits that they were recorded in, tokens as float32.
+    Frames are rounded to the 8 bits that cameras have, tokens stay float32.
 
     Args:
         folder: Replaced whole if it exists.
@@ -84,8 +84,11 @@ def keep_tokens(folder: Path, episodes: Iterable[Observed], *, about: Mapping[st
         if not lengths:
             raise DataError("episodes must hold at least 1 episode, got 0.")
         ((shape, act_shape),) = shapes
-        index = {"about": dict(about), "obs_shape": list(shape), "act_shape": list(act_shape), "lengths": lengths,
-                 "policies": policies, "visual": visual}  # fmt: skip
+        names = sorted(set(policies))
+        (staged / "lengths").write_bytes(np.array(lengths, np.int64).tobytes())
+        (staged / "policies").write_bytes(np.array([names.index(who) for who in policies], np.int16).tobytes())
+        index = {"about": dict(about), "obs_shape": list(shape), "act_shape": list(act_shape), "episodes": len(lengths),
+                 "policies": names, "visual": visual}  # fmt: skip
         checkpoint.write_json(staged / INDEX, index)
 
     checkpoint.commit(folder, write)
@@ -103,16 +106,31 @@ def kept_tokens(folder: Path, *, about: Mapping[str, Any]) -> Tokens | None:
     index = checkpoint.read_json(folder / INDEX)
     if index.get("about") != dict(about):
         return None
-    lengths = np.array(index["lengths"], np.int64)
+    lengths, who = (_read(folder / name, dtype, index["episodes"]) for name, dtype in NUMBERS.items())
     obs_shape, act_shape = tuple(index["obs_shape"]), tuple(index["act_shape"])
     pixels = np.uint8 if len(obs_shape) == 3 else np.float32
     return Tokens(
         obs=_mapped(folder / "obs", pixels, lengths + 1, obs_shape),
         acts=_mapped(folder / "acts", np.float32, lengths, act_shape),
         success=_mapped(folder / "success", np.bool_, lengths + 1, ()),
-        policies=index["policies"],
+        policies=[index["policies"][one] for one in who],
         visual=int(index["visual"]),
     )
+
+
+NUMBERS: dict[str, type] = {"lengths": np.int64, "policies": np.int16}
+"""Files of one number an episode."""
+
+
+def _read(file: Path, dtype: type, count: int) -> Array:
+    _check_size(file, count * np.dtype(dtype).itemsize)
+    return np.fromfile(file, dtype)
+
+
+def _check_size(file: Path, wanted: int) -> None:
+    found = file.stat().st_size if file.exists() else 0
+    if found != wanted:
+        raise DataError(f"{file} must be {wanted} bytes long, got {found}: remove its folder, and it is made again.")
 
 
 def _packed(obs: Array) -> Array:
@@ -121,10 +139,7 @@ def _packed(obs: Array) -> Array:
 
 
 def _mapped(file: Path, dtype: type, counts: Array, shape: tuple[int, ...]) -> Joined:
-    wanted = int(counts.sum()) * int(np.prod(shape)) * np.dtype(dtype).itemsize
-    found = file.stat().st_size if file.exists() else 0
-    if found != wanted:
-        raise DataError(f"{file} must be {wanted} bytes long, got {found}: remove its folder, and it is made again.")
+    _check_size(file, int(counts.sum()) * int(np.prod(shape)) * np.dtype(dtype).itemsize)
     rows = np.memmap(file, dtype, "r", shape=(int(counts.sum()), *shape))
     return Joined(rows, np.cumsum(counts) - counts, counts)
 

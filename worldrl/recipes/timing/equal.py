@@ -182,11 +182,12 @@ def summary(told: Mapping[str, Any]) -> dict[str, float | None]:
     ours, others = means.pop(CONTENDERS[0].name, None), list(means.values())
     if ours is None or not others:
         return {}
-    return {
+    found = {
         "pixel_trained_rate_ratio": ours["rate"] / max(one["rate"] for one in others),
         "pixel_trained_psnr_gain": ours["imagined_psnr"] - max(one["imagined_psnr"] for one in others),
         "pixel_trained_st_lpips_gain": min(one["imagined_st_lpips"] for one in others) - ours["imagined_st_lpips"],
     }
+    return {name: value if np.isfinite(value) else None for name, value in found.items()}
 
 
 def table(told: Mapping[str, Any]) -> str:
