@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from worldrl import __version__
+from worldrl.allocation import keep_freed_memory
 from worldrl.errors import ConfigError, StorageError, WorldRLError
 from worldrl.recipes.config import compose, did_you_mean, options
 from worldrl.recipes.launch import tell_launcher
@@ -56,6 +57,7 @@ UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit code: 0, that of a ``WorldRLError``, 130 when interrupted, 1 for a bug."""
     words = list(sys.argv[1:] if argv is None else argv)
+    keep_freed_memory()
     debug = "--debug" in words
     try:
         _run([word for word in words if word != "--debug"])
