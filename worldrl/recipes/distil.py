@@ -79,6 +79,7 @@ def run(config: Config) -> str:
     cache = Path(config.features) if config.features else None
     with pipeline_at(need(config.observation, "observation pipeline"), cache) as pipeline:
         pipeline.require(world.model.pipeline, owner=config.world)
+        masks = pipeline.masks
         tokens = tokens_of(dataset, pipeline)
         policies = load_policies(config.policies, pipeline)
         starts = _starts(config, dataset.manifest) if policies else []
@@ -101,7 +102,7 @@ def run(config: Config) -> str:
             ),
         }
     figures = {
-        "task": world.task, "seed": config.seed, "starts": len(starts), "held_out": len(unseen), **ways,
+        "task": world.task, "seed": config.seed, "masks": masks, "starts": len(starts), "held_out": len(unseen), **ways,
         "rates": _rates(config, world, student), "command": shlex.join(["worldrl", "distil", *changes(config)]),
         "versions": versions(),
     }  # fmt: skip
@@ -195,7 +196,7 @@ def table(told: dict[str, Any]) -> str:
     for one in worlds:
         rates = one["rates"]
         lines.append(
-            f"`{one['task']}`, seed {one['seed']}: the student takes {rates['ratio']:.2f} "
+            f"`{one['task']}`, seed {one['seed']}, masks: {one['masks']}: the student takes {rates['ratio']:.2f} "
             f"[{rates['lowest']:.2f}, {rates['highest']:.2f}] times as many steps a second, batch {rates['batch']}, "
             "median [lowest, highest] of turns that alternate."
         )
