@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -73,6 +74,15 @@ def test_where_a_process_is_killed_the_others_are_stopped(tmp_path: Path) -> Non
     assert "process 1 of 2 died with exit code -9, without a word." in told
     with pytest.raises(ProcessLookupError):
         os.kill(pids[0], 0)
+
+
+def test_what_the_launcher_stopped_is_not_taken_for_the_cause() -> None:
+    def failure(exitcode: int, message: Any) -> SimpleNamespace:
+        return SimpleNamespace(exitcode=exitcode, error_file_data={"message": message}, timestamp=7)
+
+    stopped, killed, spoke = failure(-15, "<NONE>"), failure(-9, "<NONE>"), failure(2, {"message": "no data set"})
+    assert min([stopped, spoke, killed], key=launch._aftermath) is spoke
+    assert min([stopped, killed], key=launch._aftermath) is killed
 
 
 def test_the_error_has_the_exit_code_that_the_process_had() -> None:

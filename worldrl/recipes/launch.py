@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -40,10 +41,21 @@ def launch(verb: str, config: Any, *, processes: int) -> None:
     try:
         elastic_launch(how, sys.executable)(*words)
     except ChildFailedError as error:
-        rank, failure = error.get_first_failure()
-        told = failure.error_file_data.get("message")
+        rank, failure = min(error.failures.items(), key=lambda item: _aftermath(item[1]))
+        told = _words(failure)
         sentence = f"process {rank} of {processes} died with exit code {failure.exitcode}, without a word."
-        raise error_of(failure.exitcode)(told["message"] if isinstance(told, dict) else sentence) from None
+        raise error_of(failure.exitcode)(told or sentence) from None
+
+
+def _words(failure: Any) -> str | None:
+    """Return what a process had to say of its end."""
+    told = failure.error_file_data.get("message")
+    return str(told["message"]) if isinstance(told, dict) else None
+
+
+def _aftermath(failure: Any) -> tuple[bool, bool, int]:
+    """Return an order in which those that the launcher stopped come last: its clock knows whole seconds only."""
+    return _words(failure) is None, failure.exitcode == -signal.SIGTERM, failure.timestamp
 
 
 def tell_launcher(sentence: str) -> bool:
