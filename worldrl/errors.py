@@ -1,6 +1,11 @@
 """One small exception class for each exit code of the command line."""
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, without its full stop; its kind where it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
 class WorldRLError(Exception):
     """Anything a user can cause from outside; the message names the thing and the mend.
 

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import Any
 
 from worldrl.data.rollout import Actor, AnyEnv, roll_out
-from worldrl.errors import ConfigError, DataError, DeviceError, WorldRLError
+from worldrl.errors import ConfigError, DataError, DeviceError, WorldRLError, first_line
 
 PLACES = ("local", "auto")
 """Addresses that are words: a cluster of this machine alone, begun for us; or the one that runs here."""
@@ -85,8 +85,7 @@ def connected(cluster: Cluster) -> Iterator[Any]:
     try:
         ray.init(address=cluster.address, **where, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        told = str(error).splitlines()[0].rstrip(".")
-        raise ConfigError(f"no Ray cluster could be joined at '{cluster.address}': {told}.") from error
+        raise ConfigError(f"no Ray cluster could be joined at '{cluster.address}': {first_line(error)}.") from error
     try:
         found = int(ray.cluster_resources().get("CPU", 0))
         if found < cluster.workers:

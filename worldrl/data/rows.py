@@ -74,9 +74,14 @@ class Joined(Sequence[Array]):
         return found.astype(np.float32) / 127.5 - 1.0 if found.dtype == np.uint8 else found
 
 
+def counts_of(arrays: Sequence[Array]) -> list[int]:
+    """Return the rows of each episode."""
+    return arrays.counts.tolist() if isinstance(arrays, Joined) else [len(array) for array in arrays]
+
+
 def some_rows(arrays: Sequence[Array], most: int) -> Array:
     """Return all rows of all episodes, or ``most`` of them that are evenly spaced."""
-    counts = np.array([len(array) for array in arrays]) if not isinstance(arrays, Joined) else arrays.counts
+    counts = np.array(counts_of(arrays))
     total = int(counts.sum())
     if total <= most:
         return np.concatenate(list(arrays))
@@ -107,7 +112,7 @@ class Rows:
     """
 
     def __init__(self, obs: Sequence[Array], counts: Array) -> None:
-        lengths = obs.counts.tolist() if isinstance(obs, Joined) else [len(piece) for piece in obs]
+        lengths = counts_of(obs)
         if lengths != counts.tolist():
             raise DataError(
                 f"obs must have one row more than acts in every episode, got {lengths} for {counts.tolist()}."

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from worldrl.data.rows import Joined, Rows, spaced
+from worldrl.data.rows import Joined, Rows, counts_of, spaced
 from worldrl.errors import DataError
 from worldrl.types import Array, Starts
 
@@ -161,17 +161,13 @@ class SegmentSampler:
 
 
 def _lengths(acts: Sequence[Array], success: Sequence[Array]) -> Array:
-    lengths = _counts(acts)
+    lengths = counts_of(acts)
     if not lengths or min(lengths) < 1:
         raise DataError(f"acts must hold at least 1 episode of at least 1 step, got lengths {lengths}.")
-    got = _counts(success)
+    got = counts_of(success)
     if got != [t + 1 for t in lengths]:
         raise DataError(f"success must have one value more than acts in every episode, got {got} for {lengths}.")
     return np.array(lengths, dtype=np.int64)
-
-
-def _counts(arrays: Sequence[Array]) -> list[int]:
-    return arrays.counts.tolist() if isinstance(arrays, Joined) else [len(array) for array in arrays]
 
 
 def _weights(weights: Sequence[float] | Array | None, count: int) -> Array:

@@ -15,7 +15,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from worldrl.errors import CheckpointError, ConfigError, DataError
+from worldrl.errors import CheckpointError, ConfigError, DataError, first_line
 from worldrl.types import Features
 
 Colour = tuple[float, float, float]
@@ -111,7 +111,7 @@ class ForeignBackbone(nn.Module):
                 raise
             right = "x".join(map(str, self.plan.size))
             raise DataError(
-                f"frames must be {right} for this network, got {height}x{width}: {_first_line(error)}."
+                f"frames must be {right} for this network, got {height}x{width}: {first_line(error)}."
             ) from error
 
 
@@ -131,7 +131,7 @@ def plan_of(name: str) -> Plan:
     try:
         return library.plan(module, inner)
     except FAILURES as error:
-        raise ConfigError(f"{library.module} must know '{inner}', but says: {_first_line(error)}.") from error
+        raise ConfigError(f"{library.module} must know '{inner}', but says: {first_line(error)}.") from error
 
 
 def load_foreign(name: str, *, pretrained: bool) -> ForeignBackbone:
@@ -146,7 +146,7 @@ def load_foreign(name: str, *, pretrained: bool) -> ForeignBackbone:
     try:
         net = library.build(module, inner, pretrained)
     except FAILURES as error:
-        raise CheckpointError(f"{library.module} cannot load '{inner}': {_first_line(error)}.") from error
+        raise CheckpointError(f"{library.module} cannot load '{inner}': {first_line(error)}.") from error
     return ForeignBackbone(net, plan, library.read)
 
 
@@ -163,11 +163,7 @@ def _asked(name: str) -> tuple[Library, Any, str]:
             ) from error
         raise ConfigError(f'{name} needs {library.module}: pip install "worldrl[{prefix}]".') from error
     except FAILURES as error:
-        raise ConfigError(f"{name} needs {library.module}, which cannot be imported: {_first_line(error)}.") from error
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise ConfigError(f"{name} needs {library.module}, which cannot be imported: {first_line(error)}.") from error
 
 
 def _in_255(mean: Any, std: Any) -> tuple[Colour, Colour]:

@@ -30,6 +30,25 @@ def segments(tokens: Tokens, *, history: int, horizon: int) -> tuple[Tensor, Ten
     return torch.from_numpy(obs).float(), torch.from_numpy(acts).float()
 
 
+@torch.no_grad()
+def imagined_segments(
+    model: WorldModel, tokens: Tokens, *, horizon: int, seed: int = 0
+) -> tuple[Tensor, Tensor] | None:
+    """Imagine such segments under their recorded actions.
+
+    Returns:
+        What was recorded ``(b, history + horizon, *o)``, and what is imagined of the last ``horizon`` of these
+        ``(b, horizon, *o)``; None where no episode is long enough.
+    """
+    cut = segments(tokens, history=model.history, horizon=horizon)
+    if cut is None:
+        return None
+    obs, acts = cut
+    rng = torch.Generator().manual_seed(seed)
+    dreams = open_loop(model, obs[:, : model.history], acts, rng)
+    return obs, torch.stack([step.obs for step in dreams], dim=1)
+
+
 def segment_places(tokens: Tokens, *, horizon: int) -> list[tuple[int, int]]:
     """Return of each segment its episode and the step it begins at."""
     return [(i, at) for i, acts in enumerate(tokens.acts) for at in range(0, len(acts) - horizon + 1, horizon)]

@@ -10,9 +10,8 @@ from einops import rearrange
 from torch import Tensor
 
 from worldrl.encoders.thumbnails import shrink, to_frames
-from worldrl.evaluation.fidelity import open_loop
 from worldrl.evaluation.pictures import decibels, squared_error
-from worldrl.evaluation.recorded import segment_places, segments
+from worldrl.evaluation.recorded import imagined_segments, segment_places
 from worldrl.evaluation.stlpips import is_installed, load_stlpips
 from worldrl.types import Array, WorldModel
 from worldrl.world_model.tokens import Tokens
@@ -57,12 +56,10 @@ def imagined_pairs(
     Returns:
         ``n = segments * horizon`` moments, a segment's one after the other; None where no episode is long enough.
     """
-    cut = segments(tokens, history=model.history, horizon=horizon)
+    cut = imagined_segments(model, tokens, horizon=horizon, seed=seed)
     if cut is None:
         return None
-    obs, acts = cut
-    rng = torch.Generator().manual_seed(seed)
-    dreams = torch.stack([step.obs for step in open_loop(model, obs[:, : model.history], acts, rng)], dim=1)
+    obs, dreams = cut
     shown = [np.asarray(frames[i][at + 1 : at + 1 + horizon]) for i, at in segment_places(tokens, horizon=horizon)]
     real, imagined = (rearrange(part, "b t k d -> (b t) k d") for part in (obs[:, model.history :], dreams))
     return Pairs(real, imagined, np.concatenate(shown))

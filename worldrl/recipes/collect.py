@@ -73,14 +73,19 @@ def actor_for(policy: str, noise: float) -> Any:
 
 
 def _scripted(config: Config) -> Any:
+    return _episodewise(config, partial(actor_for, config.policy, config.noise), role=config.policy)
+
+
+def _episodewise(config: Config, make_actor: Any, *, role: str) -> Any:
+    """Record one episode after the other in each worker, here or on a cluster."""
     from worldrl.data.collection import collect
 
     return collect(
         Path(config.out),
         partial(make_env, config.env.id, dict(config.env.kwargs)),
-        partial(actor_for, config.policy, config.noise),
-        policy=config.policy,
-        seeds=seeds_for(config.policy, config.seed, config.episodes, skip=config.skip),
+        make_actor,
+        policy=role,
+        seeds=seeds_for(role, config.seed, config.episodes, skip=config.skip),
         beyond=config.beyond,
         workers=config.cluster.workers if config.cluster.address else config.workers,
         env_id=config.env.id,
@@ -101,7 +106,9 @@ def _policy(config: Config) -> Any:
     from worldrl.data.rollout import roll_out
 
     if config.cluster.address:
-        return _policy_on_cluster(config)
+        paths = absolute(config.policy, config.observation)  # which its nodes must have too
+        make_actor = partial(acting, *paths, explore=config.explore, drift=config.drift)
+        return _episodewise(config, make_actor, role=_role(config))
     policy, origin = load_policy(need(config.policy, "policy"))
     cache = Path(config.features) if config.features else None
     with pipeline_at(need(config.observation, "observation pipeline"), cache) as pipeline:
@@ -124,25 +131,6 @@ def _policy(config: Config) -> Any:
     return Dataset(Path(config.out))
 
 
-def _policy_on_cluster(config: Config) -> Any:
-    """Record a policy's episodes on a cluster, whose nodes find policy and pipeline under the same paths."""
-    from worldrl.data.collection import collect
-
-    return collect(
-        Path(config.out),
-        partial(make_env, config.env.id, dict(config.env.kwargs)),
-        partial(acting, *absolute(config.policy, config.observation), explore=config.explore, drift=config.drift),
-        policy=_role(config),
-        seeds=seeds_for(_role(config), config.seed, config.episodes, skip=config.skip),
-        beyond=config.beyond,
-        workers=config.cluster.workers,
-        env_id=config.env.id,
-        env_kwargs=dict(config.env.kwargs),
-        cluster=config.cluster.cluster(),
-        progress=bar("collect"),
-    )
-
-
 def absolute(*paths: str) -> list[str]:
     """Return paths as other processes find them, wherever they were begun."""
     return [str(Path(path).absolute()) for path in paths]
@@ -155,8 +143,6 @@ def acting(policy: str, observation: str, *, explore: bool, drift: float) -> Any
     loaded, origin = load_policy(need(policy, "policy"))
     with pipeline_at(need(observation, "observation pipeline"), None, remember=False) as pipeline:
         pipeline.require(origin.pipeline, owner=policy)
-    return (
-        DriftingActor(loaded, pipeline, drift=drift)
-        if drift
-        else PolicyActor(loaded, pipeline, deterministic=not explore)
-    )
+    if drift:
+        return DriftingActor(loaded, pipeline, drift=drift)
+    return PolicyActor(loaded, pipeline, deterministic=not explore)

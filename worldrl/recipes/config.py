@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, get_type_hints
 
-from worldrl.errors import ConfigError
+from worldrl.errors import ConfigError, first_line
 
 CONFIGS = "worldrl.configs"
 """The package whose YAML files are composed, and whose folders are the groups."""
@@ -69,7 +69,7 @@ def to_config(verb: str, tree: Any) -> Any:
             f"{error.full_key} must be given: write {error.full_key}=... after {verb}. {_see(verb)}"
         ) from error
     except (ValueError, OmegaConfBaseException) as error:
-        raise ConfigError(f"{_first_line(error)}. {_see(verb)}") from error
+        raise ConfigError(f"{first_line(error)}. {_see(verb)}") from error
     return config
 
 
@@ -204,9 +204,7 @@ def _refuse(error: Exception, verb: str, overrides: Sequence[str], schema: type)
     elif isinstance(error, MissingConfigException):
         raise error
     else:
-        problem = (
-            f"{verb} cannot use these options: {_first_line(error)}. Quote a value with a comma or an equals sign."
-        )
+        problem = f"{verb} cannot use these options: {first_line(error)}. Quote a value with a comma or an equals sign."
     raise ConfigError(f"{problem} {_see(verb)}") from error
 
 
@@ -253,10 +251,6 @@ def _shown(value: Any) -> str:
     if isinstance(value, dict):
         return str(value["_target_"]).rpartition(".")[2] if "_target_" in value else str(value)
     return "null" if value is None else str(value)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 def _see(verb: str) -> str:

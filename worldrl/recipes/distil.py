@@ -12,6 +12,7 @@ from worldrl.errors import ConfigError
 from worldrl.recipes.config import changes
 from worldrl.recipes.demonstrations import OWN
 from worldrl.recipes.fidelity import decisions, judgements, load_policies, predictions
+from worldrl.recipes.fidelity_table import told_share
 from worldrl.recipes.fit import split
 from worldrl.recipes.options import check_json, check_positive, option
 from worldrl.recipes.parts import make_env, need, pipeline_at, seeds_for, tokens_of, use_threads, versions
@@ -237,7 +238,7 @@ def _predicted(one: dict[str, Any]) -> list[tuple[str, ...]]:
     for way in ("teacher", "student"):
         found = one[way]
         errors = ", ".join("-" if e["model"] is None else f"{e['model']:.3f}" for e in found["open_loop"])
-        judged = (_percent(found[name]) for name in ("missed_success", "failed_replay"))
+        judged = (told_share(found[name]) for name in ("missed_success", "failed_replay"))
         rows.append(
             (
                 one["task"], str(one["seed"]), way, str(found["evaluations"]), f"{found['parameters']:,}",
@@ -252,11 +253,7 @@ def _decided(one: dict[str, Any]) -> list[tuple[str, ...]]:
     for index, policy in enumerate(one["teacher"]["policies"]):
         for way in ("teacher", "student"):
             found = one[way]["policies"][index]
-            shares = (_percent(found[name]) for name in ("imagined_success", "false_success"))
+            shares = (told_share(found[name]) for name in ("imagined_success", "false_success"))
             name = Path(policy["policy"]).name
             rows.append((one["task"], str(one["seed"]), name, way, *shares, str(found["false_success"]["trials"])))
     return rows
-
-
-def _percent(share: dict[str, Any] | None) -> str:
-    return "-" if share is None or share["share"] is None else f"{100 * share['share']:.0f} %"

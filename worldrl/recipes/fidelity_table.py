@@ -32,8 +32,8 @@ def _predictions(figures: dict[str, Any]) -> list[tuple[str, ...]]:
 
 def _judgements(figures: dict[str, Any]) -> list[tuple[str, ...]]:
     return [
-        ("missed success", _share(figures["missed_success"]), "should be 0 %", _trials(figures["missed_success"])),
-        ("failed replay", _share(figures["failed_replay"]), "should be 0 %", _trials(figures["failed_replay"])),
+        ("missed success", told_share(figures["missed_success"]), "should be 0 %", _trials(figures["missed_success"])),
+        ("failed replay", told_share(figures["failed_replay"]), "should be 0 %", _trials(figures["failed_replay"])),
     ]
 
 
@@ -68,9 +68,9 @@ def _policies(figures: dict[str, Any]) -> list[tuple[str, ...]]:
         success, false, still = (found[name] for name in POLICY)
         halted = f"halted: {100 * found['halted']:.0f} %"
         rows += [
-            (f"`{found['policy']}`: imagined success", _share(success), halted, _trials(success)),
-            (f"`{found['policy']}`: false success", _share(false), "should be 0 %", _trials(false)),
-            (f"`{found['policy']}`: of those that repeat", _share(still), "should be 0 %", _trials(still)),
+            (f"`{found['policy']}`: imagined success", told_share(success), halted, _trials(success)),
+            (f"`{found['policy']}`: false success", told_share(false), "should be 0 %", _trials(false)),
+            (f"`{found['policy']}`: of those that repeat", told_share(still), "should be 0 %", _trials(still)),
         ]
     return rows
 
@@ -100,7 +100,8 @@ def _number(value: float | None, digits: int) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
-def _share(share: dict[str, Any] | None) -> str:
+def told_share(share: dict[str, Any] | None) -> str:
+    """Return a share with its interval; a dash where there were no trials."""
     if share is None or share["share"] is None:
         return "-"
     low, high = share["interval"]

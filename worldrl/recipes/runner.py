@@ -20,6 +20,10 @@ from worldrl.recipes.jobs import Job, left
 COMMAND = [sys.executable, "-m"]
 LAST_LINES = 5
 POLL_S = 0.5
+RETRIES = 3
+"""Nodes that a job may lose."""
+STOP_S = 10.0
+"""Seconds that a cluster is given to stop a job."""
 PR_SET_PDEATHSIG = 1
 """Linux: the signal that a process gets when its parent dies."""
 
@@ -87,12 +91,6 @@ class _Remote:
     def wait(self) -> int:
         self.ray.wait([self.ref], timeout=STOP_S)
         return -signal.SIGKILL
-
-
-RETRIES = 3
-"""Nodes that a job may lose."""
-STOP_S = 10.0
-"""Seconds that a cluster is given to stop a job."""
 
 
 class _Running:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
-from worldrl.errors import ConfigError, WorldRLError
+from worldrl.errors import ConfigError, WorldRLError, first_line
 from worldrl.recipes.config import CONFIGS, check_words, register, to_config
 from worldrl.recipes.table import table
 
@@ -38,8 +38,7 @@ def sweep(words: Sequence[str]) -> str:
                 config_name=verb, task_function=_one, overrides=[*place, *options], with_log_configuration=False
             )
         except (HydraException, ValueError) as error:
-            told = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-            raise ConfigError(f"{verb} cannot be launched: {told}.") from error
+            raise ConfigError(f"{verb} cannot be launched: {first_line(error)}.") from error
     ended = [(" ".join(job.overrides or []), job.return_value) for batch in batches for job in batch]
     failed = [(told, end) for told, end in ended if end["code"]]
     text = table([(told, end["told"]) for told, end in ended], indent="")

@@ -2,7 +2,7 @@
 
 import copy
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,8 +35,6 @@ class Stops:
 
 class Descent:
     """Train a network by AdamW with a running average of its weights, alone or beside other processes.
-
-    Iterating yields the steps that are left: all of them, or those after the last one that was kept in ``stops``.
 
     Args:
         net: The network; changed in place, and moved to the engine's device.
@@ -79,42 +77,32 @@ class Descent:
         if stops is not None and (stops.folder / LATEST).exists():
             self._go_on(stops.folder)
 
-    def __iter__(self) -> Iterator[int]:
-        for step in range(self._next, self.steps):
-            yield step
-            done = step + 1
-            if self.stops is not None and (done % self.stops.every == 0 or done == self.steps):
-                self._keep(self.stops.folder, done)
-
     def run(self, loss_of: Callable[[int, int], Tensor], progress: Progress | None = None) -> float:
-        """Take all steps that are left, and return the mean loss of the last tenth of them.
+        """Take the steps that are left, and return the mean loss of the last tenth of all.
+
+        These are all steps, or those after the last one that was kept in ``stops``.
 
         Args:
-            loss_of: Returns this process's share of the loss, given the step and which of its parts.
+            loss_of: Returns this process's share of the loss, given the step and which of its ``accumulate`` parts: all
+                shares add up to it.
             progress: Called with the step and the loss.
 
         Raises:
             NumericsError: If the loss is not finite.
         """
         tail = list[float]()
-        for step in self:
-            loss = self.take(step, partial(loss_of, step))
+        for step in range(self._next, self.steps):
+            loss, done = self._take(step, partial(loss_of, step)), step + 1
             if step >= 0.9 * self.steps:
                 tail.append(loss)
             if progress is not None:
-                progress(step + 1, loss)
+                progress(done, loss)
+            if self.stops is not None and (done % self.stops.every == 0 or done == self.steps):
+                self._keep(self.stops.folder, done)
         return sum(tail) / max(1, len(tail))
 
-    def take(self, step: int, loss_of: Callable[[int], Tensor]) -> float:
-        """Take one gradient step and return the loss.
-
-        Args:
-            step: Which one.
-            loss_of: Returns this process's share of the loss in one of ``accumulate`` parts: all shares add up to it.
-
-        Raises:
-            NumericsError: If the loss is not finite.
-        """
+    def _take(self, step: int, loss_of: Callable[[int], Tensor]) -> float:
+        """Take one gradient step and return the loss."""
         self.optimizer.zero_grad()
         told = torch.zeros((), device=self.engine.device)
         for part in range(self.engine.accumulate):
@@ -124,8 +112,7 @@ class Descent:
                 (loss * self.engine.processes).backward()
             told += loss.detach()
         told = self.engine.sum(told)
-        if not torch.isfinite(told):
-            raise NumericsError(f"the loss is {told.item()} at step {step}: lower lr or check the data.")
+        _check_finite(told, step)
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
         self.optimizer.step()
         self._schedule.step()
@@ -212,10 +199,14 @@ def descend(
     loss: Tensor, optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler, step: int
 ) -> None:
     """Take one gradient step, or raise NumericsError if the loss is not finite."""
-    if not torch.isfinite(loss):
-        raise NumericsError(f"the loss is {loss.item()} at step {step}: lower lr or check the data.")
+    _check_finite(loss, step)
     optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], 1.0)
     optimizer.step()
     schedule.step()
+
+
+def _check_finite(loss: Tensor, step: int) -> None:
+    if not torch.isfinite(loss):
+        raise NumericsError(f"the loss is {loss.item()} at step {step}: lower lr or check the data.")

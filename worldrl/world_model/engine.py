@@ -1,5 +1,6 @@
 """Where gradient steps are taken: in one process or in many that share each batch, through Accelerate."""
 
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -10,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from worldrl.errors import ConfigError, DeviceError
+from worldrl.errors import ConfigError, DeviceError, first_line
 
 PRECISIONS = ("no", "bf16")
 """How numbers are kept in the network: as float32, or as bfloat16 beside float32 weights."""
@@ -65,7 +66,7 @@ class Engine:
             )
         except (dist.DistError, ValueError, OSError) as error:
             raise ConfigError(
-                f"the other processes must be there within {patience_s:g} s, got: {_first_line(error)}. "
+                f"the other processes must be there within {patience_s:g} s, got: {first_line(error)}. "
                 "See that MASTER_ADDR and MASTER_PORT are the same and reachable everywhere."
             ) from error
         self.accumulate, self.precision = accumulate, precision
@@ -142,8 +143,6 @@ class Engine:
 
 def launched(name: str = "WORLD_SIZE") -> int:
     """Return how many processes a launcher began, here or everywhere; 1 where there was none."""
-    import os
-
     return int(os.environ.get(name, os.environ.get("WORLD_SIZE", "1")))
 
 
@@ -161,7 +160,3 @@ def check_devices(device: str, processes: int) -> None:
         raise DeviceError(
             f"{processes} processes need {processes} GPUs, got {found}: ask for fewer, or for device=cpu."
         )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

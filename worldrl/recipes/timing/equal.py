@@ -142,20 +142,14 @@ def cell(contender: Contender, seen: Any, unseen: Any, *, minutes: float, seed: 
 
 def pictures(model: Any, unseen: Any, *, seed: int) -> dict[str, Any]:
     """Return PSNR and ST-LPIPS of the last of ten open-loop steps, and those of the last recorded frame held."""
-    import torch
-
     from worldrl.encoders.thumbnails import to_frames
-    from worldrl.evaluation.fidelity import open_loop
     from worldrl.evaluation.films import compare_films
-    from worldrl.evaluation.recorded import segments
+    from worldrl.evaluation.recorded import imagined_segments
 
-    cut = segments(unseen, history=model.history, horizon=HORIZON)
+    cut = imagined_segments(model, unseen, horizon=HORIZON, seed=seed)
     if cut is None:
         raise ConfigError(f"episodes must be {HORIZON} steps or longer, some of those held out: record longer ones.")
-    obs, acts = cut
-    rng = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        shown = torch.stack([step.obs for step in open_loop(model, obs[:, : model.history], acts, rng)], dim=1)
+    obs, shown = cut
     real, first = obs[:, model.history :], obs[:, model.history - 1 : model.history].expand_as(shown)
     films = [[to_frames((one + 1.0) / 2.0) for one in side] for side in (real, shown, first)]
     found: dict[str, Any] = {"segments": len(obs)}
