@@ -79,6 +79,15 @@ class Renderer:
         """
         return self._target(model, family, height, width).segment(model, data, camera, sites)
 
+    def measure(
+        self, model: mujoco.MjModel, data: mujoco.MjData, *, family: str, camera: int, height: int, width: int
+    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
+        """Draw one frame and its depth: ``(height, width, 3)`` uint8, ``(height, width)`` float32.
+
+        Depth is metres along the optical axis, at most the far plane of the model.
+        """
+        return self._target(model, family, height, width).measure(model, data, camera)
+
     def close(self) -> None:
         """Free everything; drawing again is an error."""
         while self._targets:
@@ -131,6 +140,17 @@ class _Target:
                 ids[shape.segid + 1] = first[shape.objtype] + shape.objid
         return np.asarray(ids[index])
 
+    def measure(
+        self, model: mujoco.MjModel, data: mujoco.MjData, camera: int
+    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
+        near, far = (model.stat.extent * plane for plane in (model.vis.map.znear, model.vis.map.zfar))
+        buffer = np.empty(self._pixels.shape[:2], np.float32)
+        # Zero far away: float32 is finest near zero, and far things crowd at one end of the buffer.
+        self.context.readDepthMap = mujoco.mjtDepthMap.mjDEPTH_ZEROFAR.value
+        self._render(model, data, camera, sites=False, segmented=False, depth=buffer)
+        metres = near / (buffer * (1.0 - near / far) + near / far)
+        return np.ascontiguousarray(self._pixels[::-1]), np.ascontiguousarray(metres[::-1], np.float32)
+
     def _render(
         self,
         model: mujoco.MjModel,
@@ -139,6 +159,7 @@ class _Target:
         *,
         sites: bool,
         segmented: bool,
+        depth: npt.NDArray[np.float32] | None = None,
     ) -> None:
         view = camera if isinstance(camera, mujoco.MjvCamera) else self._camera
         if view is self._camera:
@@ -150,7 +171,7 @@ class _Target:
         self._scene.flags[mujoco.mjtRndFlag.mjRND_SEGMENT] = segmented
         self._scene.flags[mujoco.mjtRndFlag.mjRND_IDCOLOR] = segmented
         mujoco.mjr_render(self._rect, self._scene, self.context)
-        mujoco.mjr_readPixels(self._pixels, None, self._rect, self.context)
+        mujoco.mjr_readPixels(self._pixels, depth, self._rect, self.context)
 
 
 _SHARED: list[Renderer] = []

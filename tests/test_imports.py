@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-FOUNDATION = {"", "allocation", "errors", "types", "checkpoint", "clusters", "networks", "symlog"}
+FOUNDATION = {"", "allocation", "errors", "types", "scene", "checkpoint", "clusters", "networks", "symlog"}
 """What every room may use; ``""`` is the package itself, for its version."""
 
 ALLOWED: dict[str, set[str]] = {
@@ -16,6 +16,7 @@ ALLOWED: dict[str, set[str]] = {
     "allocation": set(),
     "errors": set(),
     "types": set(),
+    "scene": {"errors", "types"},
     "checkpoint": {"", "errors"},
     "clusters": set(),
     "networks": set(),
@@ -32,7 +33,7 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation": FOUNDATION | {"data", "encoders", "objects", "diffusion", "world_model", "observation"},
     "perception": FOUNDATION | {"data", "encoders"},
     "language": FOUNDATION | {"data", "encoders"},
-    "envs": {"", "errors", "types"},
+    "envs": {"", "errors", "types", "scene"},
     "agents": FOUNDATION | {"objects"},
     "configs": set(),
 }

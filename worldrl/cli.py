@@ -20,6 +20,7 @@ from worldrl.recipes.table import table
 
 RECIPES: dict[str, tuple[str, str]] = {
     "collect": ("worldrl.recipes.collect", "Record episodes in MuJoCo: by an expert, by a policy, or at random."),
+    "scenes": ("worldrl.recipes.scenes", "Make random labelled scenes, or show them: boxes, masks, cubes, captions."),
     "annotate": ("worldrl.recipes.annotate", "Annotate a few frames, by the simulator or by hand: for few-shot masks."),
     "masks": ("worldrl.recipes.masks", "Measure masks against the simulator's, on episodes that nobody annotated."),
     "probe": ("worldrl.recipes.probe", "Measure how well tokens of frozen encoders tell where things are."),
@@ -39,7 +40,7 @@ RECIPES: dict[str, tuple[str, str]] = {
     "bench": ("worldrl.recipes.bench", "Time every stage on this machine."),
     "demo": ("worldrl.recipes.demo", "Run every stage on one task."),
     "evolve": ("worldrl.recipes.evolve", "Refine, record a few real episodes, fit again, refine: rounds of both."),
-    "experiment": ("worldrl.recipes.experiment", "Run an experiment as a grid that goes on where it stopped: objects."),
+    "experiment": ("worldrl.recipes.experiment", "Run an experiment as a grid that goes on where it stopped."),
     "reproduce": ("worldrl.recipes.reproduce", "Run a published experiment as a grid that goes on where it stopped."),
     "seeds": ("worldrl.recipes.seeds", "Repeat the demo over seeds and make the table of its gain."),
 }
@@ -49,7 +50,7 @@ TOOLS: dict[str, tuple[str, str]] = {
     "envs": ("", "List the environments."),
     "doctor": ("", "Say what this machine has: versions, device, drawing, weights."),
 }
-NAMED = {"reproduce": "experiment", "experiment": "name"}
+NAMED = {"reproduce": "experiment", "experiment": "name", "scenes": "action"}
 """Verbs whose first word may stand alone, and the option that it is."""
 UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS}
 
