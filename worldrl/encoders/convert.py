@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from worldrl.encoders.tfjs import read_tfjs
+
 HEAD_PREFIX = "decoder."  # the saliency head that shares the file with the backbone
 CLS_POSITION, GRID_POSITIONS = "onnx::Concat_1957", "onnx::Reshape_1962"
 RENAMED = (
@@ -158,6 +160,17 @@ def read_minilm_safetensors(path: Path) -> dict[str, Tensor]:
     return _joined(named) | {"vocabulary": words}
 
 
+def read_imagenet_names(path: Path) -> dict[str, Tensor]:
+    """Read what the classes of ImageNet-1k are called as bytes: a line each, the first of WordNet's words for it.
+
+    The order is that of ``imagenet_synsets.txt`` beside it.
+    """
+    words = dict(line.split("\t") for line in path.read_text().splitlines())
+    order = path.with_name("imagenet_synsets.txt").read_text().split()
+    text = "\n".join(words[synset].split(", ")[0] for synset in order)
+    return {"names": torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)}
+
+
 def read_stlpips_pth(path: Path) -> dict[str, Tensor]:
     """Read ST-LPIPS from a PyTorch state dict: five convolutions and the weights of their maps.
 
@@ -208,5 +221,7 @@ READERS: Mapping[str, Callable[[Path], dict[str, Tensor]]] = {
     "sam_decoder": read_sam_onnx,
     "xfeat": read_xfeat_pt,
     "minilm": read_minilm_safetensors,
+    "names": read_imagenet_names,
+    "tfjs": read_tfjs,
     "stlpips": read_stlpips_pth,
 }

