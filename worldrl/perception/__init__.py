@@ -1,0 +1,1 @@
+"""What is where: boxes, masks and cuboids found on frozen features."""
