@@ -1,0 +1,91 @@
+"""Fit a small language model to text."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from worldrl.errors import ConfigError, NumericsError
+from worldrl.language.causal_lm import WordLM
+
+IGNORED = -100
+"""Label of what is not to be guessed."""
+
+
+def fit_language_model(
+    model: WordLM,
+    documents: Sequence[Sequence[str]],
+    *,
+    steps: int,
+    batch_size: int = 32,
+    lr: float = 2e-3,
+    seed: int = 0,
+    progress: Callable[[int, float], None] | None = None,
+) -> float:
+    """Train a language model to guess the words of documents, and freeze it.
+
+    Args:
+        model: Changed in place, and left frozen.
+        documents: Sentences that belong together; the model learns to read the earlier for the later.
+        steps: Gradient steps.
+        batch_size: Documents a step.
+        lr: Highest learning rate, falling to zero along a cosine.
+        seed: Of the batches.
+        progress: Called with the step and the loss.
+
+    Returns:
+        The mean loss of the last tenth of the steps, nats a word.
+
+    Raises:
+        ConfigError: If there is no document, or no step to make.
+        DataError: If a document is too long, or has a word that the model does not know.
+        NumericsError: If the loss is not finite.
+    """
+    if not documents or steps < 1 or batch_size < 1:
+        raise ConfigError("a language model must have documents, steps and batch_size of at least 1 to be fitted.")
+    rng = np.random.default_rng(seed)
+    rows = [torch.tensor(joined(model, document)) for document in documents]
+    model.train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.98), weight_decay=0.01)
+    warm = min(0.3, 50 / steps)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, lr, total_steps=steps, pct_start=warm, cycle_momentum=False
+    )
+    tail: list[float] = []
+    for step in range(steps):
+        pieces = padded([rows[i] for i in rng.integers(0, len(rows), batch_size)])
+        loss = guess_loss(model, pieces)
+        if not torch.isfinite(loss):
+            raise NumericsError(f"the loss of the language model is {loss.item()} at step {step}: lower lr.")
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        if step >= 0.9 * steps:
+            tail.append(loss.item())
+        if progress is not None:
+            progress(step + 1, loss.item())
+    model.freeze()
+    return sum(tail) / max(1, len(tail))
+
+
+def joined(model: WordLM, document: Sequence[str]) -> list[int]:
+    """Return the pieces of a document: an end, then every sentence with its end."""
+    pieces = [model.end]
+    for sentence in document:
+        pieces += [*model.read(sentence), model.end]
+    return pieces
+
+
+def padded(rows: Sequence[Tensor]) -> Tensor:
+    """Return rows of pieces as one tensor ``(b, n)``, ``IGNORED`` where a row is over."""
+    return torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True, padding_value=IGNORED)
+
+
+def guess_loss(model: WordLM, pieces: Tensor) -> Tensor:
+    """Return the mean cross-entropy of each piece given those before it, nats; the first is given."""
+    logits = model(model.embed(pieces[:, :-1].clamp_min(0)))
+    return F.cross_entropy(logits.flatten(0, 1), pieces[:, 1:].flatten(), ignore_index=IGNORED)
