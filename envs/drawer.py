@@ -14,6 +14,31 @@ OPENED = 0.06
 """Metres from which the drawer counts as open."""
 SHUT = 0.005
 """Metres up to which the drawer counts as shut."""
+AJAR = 0.03
+"""Metres up to which a drawer that is not shut is called slightly open; from there to ``OPENED`` it is half open."""
+DESCRIPTIONS: dict[str, tuple[str, ...]] = {
+    "closed": (
+        "the drawer is closed", "the drawer is fully closed", "the drawer has been closed", "a closed drawer",
+        "the drawer is all the way in", "the drawer has been pushed in", "the drawer is inside the cabinet",
+    ),
+    "slightly open": (
+        "the drawer is slightly open", "the drawer is a little open", "the drawer is open a crack",
+        "the drawer is a little way out",
+    ),
+    "half open": (
+        "the drawer is half open", "the drawer is halfway out", "the drawer is partly open", "a half open drawer",
+        "the drawer has been pulled halfway out",
+    ),
+    "open": (
+        "the drawer is open", "the drawer is wide open", "the drawer is fully open", "an open drawer",
+        "the drawer has been opened", "the drawer is all the way out", "the drawer has been pulled out",
+    ),
+    "hand left": ("the hand is left of the drawer", "the gripper is to the left of the drawer"),
+    "hand right": ("the hand is right of the drawer", "the gripper is to the right of the drawer"),
+    "hand above": ("the hand is above the drawer", "the gripper is over the drawer", "the gripper is above the handle"),
+    "hand at handle": ("the hand is at the handle", "the gripper is near the handle", "the gripper touches the handle"),
+}  # fmt: skip
+"""What a state is called, each in several wordings, all of them statements: how it came about is for goals to say."""
 
 
 class DrawerEnv(TabletopEnv):
@@ -21,6 +46,7 @@ class DrawerEnv(TabletopEnv):
 
     scene = "drawer"
     bodies: ClassVar[dict[str, str]] = {"drawer": "drawer", "cabinet": "cabinet"} | DISTRACTORS
+    descriptions = DESCRIPTIONS
 
     def opening(self) -> float:
         """Return how far the drawer is open, in metres."""
@@ -29,6 +55,20 @@ class DrawerEnv(TabletopEnv):
     def handle(self) -> npt.NDArray[np.float64]:
         """Return the middle of the gap between the drawer's front and the handle's bar ``(3,)`` in metres."""
         return np.array(self.data.site("handle").xpos)
+
+    def facts(self) -> dict[str, bool]:
+        """Return which of the states in ``descriptions`` hold now, from where things are."""
+        opening, (x, _, z) = self.opening(), self.fingertip() - self.handle()
+        return {
+            "closed": opening <= SHUT,
+            "slightly open": SHUT < opening <= AJAR,
+            "half open": AJAR < opening < OPENED,
+            "open": opening >= OPENED,
+            "hand left": bool(x < -0.07),
+            "hand right": bool(x > 0.07),
+            "hand above": bool(abs(x) <= 0.07 and z > 0.04),
+            "hand at handle": float(np.linalg.norm(self.fingertip() - self.handle())) < 0.045,
+        }
 
     def _stand(self, opening: float, rng: np.random.Generator) -> None:
         """Place the cabinet, its drawer open by ``opening`` metres, the hand before it, and the distractors aside."""

@@ -39,6 +39,8 @@ class Config:
     policy: str = option(MISSING, "folder of the policy to start from")
     recorded: str = option("", "folder of the policy that was recorded, where that is another one")
     out: str = option(MISSING, "folder of the refined policy")
+    goal: str = option("", "folder that worldrl goals made for this world, to give the goal as text; empty for its own")
+    text: str = option("", "the goal then, a sentence such as 'close the drawer'")
     steps: int = option(320_000, "imagined steps to learn from")
     envs: int = option(128, "imagined environments side by side")
     anchor: float = option(0.02, "weight of the divergence from the policy it starts from")
@@ -63,6 +65,8 @@ class Config:
             steps=self.steps, envs=self.envs, lr=self.lr, gamma=self.gamma, every=self.every, trials=self.trials
         )
         check_tensorboard(self.tensorboard)
+        if bool(self.goal) != bool(self.text.strip()):
+            raise ConfigError(f"goal=FOLDER and text='...' go together, got goal='{self.goal}' and text='{self.text}'.")
         if self.sigma is not None:
             check_positive(sigma=self.sigma)
         check_positive(patience=self.trust.patience, tighten=self.trust.tighten)
@@ -78,11 +82,12 @@ def run(config: Config) -> dict[str, Any]:
     from worldrl.agents.policy import Origin
     from worldrl.agents.stopping import choose
     from worldrl.envs.steps import real_steps
+    from worldrl.recipes.text_goals import aimed
     from worldrl.world_model.world import World
 
     use_threads(config.threads)
     policy, origin = _policy(config, config.policy)
-    world = World.from_pretrained(need(config.world, "world"))
+    world = aimed(World.from_pretrained(need(config.world, "world")), goal=config.goal, text=config.text)
     checkpoint.require_pipeline(world.model.pipeline, origin.pipeline, owner=config.policy)
     before, steps_before, trust = world.model.hash(), real_steps(), _trust(config.trust, world.wins)
     recorded = _policy(config, config.recorded)[0] if config.recorded else policy
@@ -140,8 +145,9 @@ def _belief(config: Config, world: Any, policy: Any, recorded: Any) -> Any:
     if config.trust.last:
         return Belief()
     file = Path(config.world) / "fidelity.json"
+    known = file.exists() and not config.goal  # those figures are of the world's own success
     belief = believe(
-        world, policy, recorded, figures=json.loads(file.read_text()) if file.exists() else None,
+        world, policy, recorded, figures=json.loads(file.read_text()) if known else None,
         slack=config.trust.slack, discern=config.trust.discern, guards=config.guards, seed=config.seed,
     )  # fmt: skip
     for doubt in belief.doubts:

@@ -1,10 +1,14 @@
 """Fit what judges imagined observations (success and its audit), and calibrate from where their word counts."""
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from worldrl.data.segments import Batch, SegmentSampler
+from worldrl.types import Imagined
 from worldrl.world_model.descent import Progress, descend
 from worldrl.world_model.model import DiffusionWorldModel
 from worldrl.world_model.tokens import MOST, Tokens
@@ -50,13 +54,47 @@ def fit_success(
     """
     rng = torch.Generator().manual_seed(seed + 1)
     seen = tokens.subset([i for i, policy in enumerate(tokens.policies) if policy != "random"])
-    sampler = SegmentSampler(seen.obs, seen.acts, seen.success, history=model.history, seed=seed + 1)
+    recorded, dreams, answers = dreamt(model, seen, rng, seed=seed + 1)
+    answers = answers.float()
+    chance = 1.0 + 9.0 * answers
+
+    def loss() -> Tensor:
+        rows = torch.multinomial(chance, batch_size, replacement=True, generator=rng)
+        obs = shown(recorded, dreams, rows, imagined=imagined, blur=blur, rng=rng)
+        return binary_cross_entropy_with_logits(head(obs), answers[rows])
+
+    return train_head(head, loss, steps=steps, lr=lr, price=price, progress=progress)
+
+
+@torch.no_grad()
+def dreamt(
+    model: DiffusionWorldModel, tokens: Tokens, rng: torch.Generator, *, seed: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return of transitions, in order and evenly spaced where there are very many, what came next in three ways.
+
+    Returns:
+        The recorded observations ``(n, *o)``, the ones that the dynamics imagines in their place, and success ``(n,)``.
+    """
+    sampler = SegmentSampler(tokens.obs, tokens.acts, tokens.success, history=model.history, seed=seed)
     batches = list(sampler.epoch(1024, most=MOST))
-    answers = torch.cat([batch.success for batch in batches]).float()
     recorded = torch.cat([batch.obs[:, -1] for batch in batches])
     dreams = torch.cat([_imagine(model, batch, rng) for batch in batches])
-    del batches  # of frames they are a gigabyte
-    chance = 1.0 + 9.0 * answers
+    return recorded, dreams, torch.cat([batch.success for batch in batches])
+
+
+def shown(
+    recorded: Tensor, dreams: Tensor, rows: Tensor, *, imagined: float, blur: float, rng: torch.Generator
+) -> Tensor:
+    """Return some observations as a judge in training sees them: a share of them imagined, all of them blurred."""
+    chosen = torch.rand(len(rows), generator=rng) < imagined
+    obs = torch.where(chosen.view(-1, *[1] * (recorded.ndim - 1)), dreams[rows], recorded[rows])
+    return obs + blur * torch.randn(obs.shape, generator=rng)
+
+
+def train_head(
+    head: nn.Module, loss: Callable[[], Tensor], *, steps: int, lr: float, price: float, progress: Progress | None
+) -> float:
+    """Take gradient steps on a loss, at a price for every open gate, and return the mean of the last tenth of them."""
     head.train()
     weights, gates = list(head.parameters()), getattr(head, "gated", None)
     groups = [{"params": weights}] if gates is None else gates.parameter_groups(weights)
@@ -64,18 +102,14 @@ def fit_success(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     tail: list[float] = []
     for step in range(steps):
-        rows = torch.multinomial(chance, batch_size, replacement=True, generator=rng)
-        dreamt = torch.rand(batch_size, generator=rng) < imagined
-        obs = torch.where(dreamt.view(-1, *[1] * (recorded.ndim - 1)), dreams[rows], recorded[rows])
-        obs = obs + blur * torch.randn(obs.shape, generator=rng)
-        loss = binary_cross_entropy_with_logits(head(obs), answers[rows])
+        found = loss()
         if gates is not None:
-            loss = loss + price * gates.cost()
-        descend(loss, optimizer, schedule, step)
+            found = found + price * gates.cost()
+        descend(found, optimizer, schedule, step)
         if step >= 0.9 * steps:
-            tail.append(loss.item())
+            tail.append(found.item())
         if progress is not None:
-            progress(step + 1, loss.item())
+            progress(step + 1, found.item())
     head.eval()
     return sum(tail) / max(1, len(tail))
 
@@ -119,25 +153,41 @@ def calibrate(
     model.support_threshold = float(torch.stack(away).quantile(1 - halted)) if away else float("inf")
     failed = sum(not success.any() for success in replayed.success) / max(1, len(replayed))
     if 0.0 < failed < 1.0:
-        borders = _highest(model, replayed, rng).quantile(failed, dim=0).clamp(*RANGE)
+        borders = highest(model, replayed, rng, partial(_verdicts, model)).quantile(failed, dim=0).clamp(*RANGE)
         model.success_threshold, model.audit_threshold = (float(x) for x in borders)
 
 
 @torch.no_grad()
-def _highest(model: DiffusionWorldModel, tokens: Tokens, rng: torch.Generator) -> Tensor:
-    """Return the highest probability of success, and by the audit ``(m, 2)``, as the episodes' actions are replayed."""
+def highest(
+    model: DiffusionWorldModel, tokens: Tokens, rng: torch.Generator, verdicts: Callable[[Imagined], Tensor]
+) -> Tensor:
+    """Return the highest of each verdict ``(m, v)`` as the actions of ``m`` episodes are replayed in imagination.
+
+    Args:
+        model: Imagines.
+        tokens: The episodes.
+        rng: Of the noise.
+        verdicts: Probabilities ``(m, v)`` of an imagined step.
+    """
     starts = SegmentSampler(tokens.obs, tokens.acts, tokens.success, history=model.history, seed=0).starts()
-    past, acts, highest = starts.obs, starts.acts, torch.zeros(len(tokens), 2)
+    past, acts, most = starts.obs, starts.acts, None
     lengths = torch.tensor([len(act) for act in tokens.acts])
     for step in range(int(lengths.max())):
         act = torch.stack([torch.as_tensor(act[min(step, len(act) - 1)]) for act in tokens.acts])
         acts = torch.cat([acts, act[:, None]], dim=1)
         noise, choice = torch.randn(past[:, -1].shape, generator=rng), torch.rand(len(past), generator=rng)
         out = model.imagine(past, acts, noise=noise, choice=choice)
-        found = torch.stack([out.success, model.audit(out.obs).sigmoid()], dim=1)
-        highest = torch.where((step < lengths)[:, None], highest.maximum(found), highest)
+        found = verdicts(out)
+        before = torch.zeros_like(found) if most is None else most
+        most = torch.where((step < lengths)[:, None], before.maximum(found), before)
         past, acts = torch.cat([past[:, 1:], out.obs[:, None]], dim=1), acts[:, 1:]
-    return highest
+    assert most is not None
+    return most
+
+
+def _verdicts(model: DiffusionWorldModel, out: Imagined) -> Tensor:
+    """Return the probability of success, and that of the audit ``(m, 2)``."""
+    return torch.stack([out.success, model.audit(out.obs).sigmoid()], dim=1)
 
 
 def _imagine(model: DiffusionWorldModel, batch: Batch, rng: torch.Generator) -> Tensor:
