@@ -4,6 +4,7 @@ import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -196,7 +197,7 @@ def _labelled(model: mujoco.MjModel, placed: Sequence[_Placed], size: int) -> Sc
     """Draw a scene with its labels; None if a thing is hardly seen, or cut by the edge of the picture."""
     data = mujoco.MjData(model)
     mujoco.mj_forward(model, data)
-    view = {"family": FAMILY, "camera": 0, "height": size, "width": size}
+    view: dict[str, Any] = {"family": FAMILY, "camera": 0, "height": size, "width": size}
     image, depth = shared_renderer().measure(model, data, **view)
     instances = _instances(model, data, view)
     camera = _camera(model, data, size)
@@ -220,18 +221,18 @@ def _thing(one: _Placed, box: Array, visible: float, camera: Camera) -> Thing:
     )
 
 
-def _instances(model: mujoco.MjModel, data: mujoco.MjData, view: dict[str, object]) -> npt.NDArray[np.uint8]:
+def _instances(model: mujoco.MjModel, data: mujoco.MjData, view: dict[str, Any]) -> npt.NDArray[np.uint8]:
     """Return which thing is seen where: bodies are numbered from one, the world being zero; so are labels."""
     table = np.append(model.geom_bodyid, 0).astype(np.uint8)  # the last answers for -1, where there is no geom
-    return np.asarray(table[shared_renderer().segment(model, data, **view)])  # type: ignore[arg-type]
+    return np.asarray(table[shared_renderer().segment(model, data, **view)])
 
 
-def _alone(model: mujoco.MjModel, data: mujoco.MjData, thing: int, view: dict[str, object]) -> npt.NDArray[np.bool_]:
+def _alone(model: mujoco.MjModel, data: mujoco.MjData, thing: int, view: dict[str, Any]) -> npt.NDArray[np.bool_]:
     """Return where a thing would be seen if nothing stood before it."""
     colours = model.geom_rgba.copy()
     others = (model.geom_bodyid != thing + 1) & (model.geom_bodyid != 0)
     model.geom_rgba[others, 3] = 0.0
-    seen = _instances(model, data, view) == thing + 1
+    seen: npt.NDArray[np.bool_] = _instances(model, data, view) == thing + 1
     model.geom_rgba[:] = colours
     return seen
 

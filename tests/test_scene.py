@@ -16,7 +16,7 @@ def test_every_shape_and_every_colour_has_two_novel_classes_and_six_others() -> 
 
 
 def test_a_name_that_is_no_class_is_refused() -> None:
-    with pytest.raises(ConfigError, match="name must be a colour and a shape, such as 'red cube', got 'cube'"):
+    with pytest.raises(ConfigError, match=r"name must be a colour and a shape, such as 'red cube', got 'cube'"):
         is_novel("cube")
 
 
@@ -55,5 +55,5 @@ def test_class_names_that_cannot_be_told_apart_are_refused(names: list[str], sen
 def test_boxes_that_reach_beyond_the_picture_are_refused() -> None:
     check_boxes(np.array([[0, 0, 8, 6]]), 6, 8)
     for box in ([-1, 0, 4, 4], [0, 0, 9, 4], [0, 0, 4, 7], [4, 0, 4, 4], [np.nan, 0, 4, 4]):
-        with pytest.raises(DataError, match="inside the 6x8 picture, got .* at row 1: clip them"):
+        with pytest.raises(DataError, match=r"inside the 6x8 picture, got .* at row 1: clip them"):
             check_boxes(np.array([[0, 0, 8, 6], box]), 6, 8)

@@ -26,6 +26,7 @@ RECIPES: dict[str, tuple[str, str]] = {
     "probe": ("worldrl.recipes.probe", "Measure how well tokens of frozen encoders tell where things are."),
     "encode": ("worldrl.recipes.encode", "Turn the frames of episodes into tokens with a frozen encoder, each once."),
     "fit": ("worldrl.recipes.fit", "Fit a world model and its success classifier to encoded episodes."),
+    "goals": ("worldrl.recipes.goals", "Learn from sentences what holds, so that a goal can be given as text."),
     "clone": ("worldrl.recipes.clone", "Clone the expert's episodes into a first policy."),
     "offline": ("worldrl.recipes.offline", "Learn a baseline from the same episodes: Diffusion Policy, TD3+BC or IQL."),
     "refine": ("worldrl.recipes.refine", "Improve a policy by PPO in imagination, without a step of MuJoCo."),

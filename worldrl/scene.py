@@ -76,7 +76,7 @@ class Camera:
     def back_project(self, pixels: Array, depth: Array) -> npt.NDArray[np.float64]:
         """Return the points ``(..., 3)`` in the camera's frame that pixels ``(..., 2)`` show at a depth ``(...)``."""
         rays = (np.asarray(pixels) - np.array(self.centre)) / self.focal
-        return np.concatenate([rays, np.ones_like(rays[..., :1])], axis=-1) * np.asarray(depth)[..., None]
+        return np.asarray(np.concatenate([rays, np.ones_like(rays[..., :1])], axis=-1) * np.asarray(depth)[..., None])
 
     def to_camera(self, points: Array) -> npt.NDArray[np.float64]:
         """Return points ``(..., 3)`` of the world in the camera's frame."""

@@ -72,9 +72,9 @@ def test_scenes_that_cannot_be_trusted_are_refused(tmp_path: Path, change, sente
 
 
 def test_a_folder_without_scenes_and_one_that_is_taken_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no scenes in .*: make some with worldrl scenes make"):
+    with pytest.raises(DataError, match=r"no scenes in .*: make some with worldrl scenes make"):
         read_scenes(tmp_path / "none")
-    with pytest.raises(DataError, match="is there already: name another folder"):
+    with pytest.raises(DataError, match=r"is there already: name another folder"):
         write_scenes(tmp_path, [told()], meta={})
 
 

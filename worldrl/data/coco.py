@@ -24,7 +24,7 @@ def coco_record(scenes: SceneSet, *, categories: Sequence[str] = SHAPES) -> dict
         categories: Shapes, or names of colour and shape; things of others are left out.
     """
     numbers = {name: number for number, name in enumerate(categories, start=1)}
-    images, annotations = [], []
+    images, annotations = list[dict[str, Any]](), list[dict[str, Any]]()
     for i in range(len(scenes)):
         size, instances = scenes.size, np.array(scenes.instances[i])
         images.append(

@@ -77,8 +77,10 @@ def work(spec: str, runs: Mapping[str, Callable[[Path, Options], Options]]) -> N
         runs: What runs each kind of job: called with its folder and options, returns what it found.
     """
     from worldrl import checkpoint
+    from worldrl.allocation import keep_freed_memory
     from worldrl.recipes.parts import use_threads
 
+    keep_freed_memory()
     job = json.loads(Path(spec).read_text())
     folder, options = Path(job["folder"]), job["options"]
     use_threads(job["threads"])
