@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -9,7 +10,7 @@ from worldrl.checkpoint import hash_tensors
 from worldrl.encoders.frozen import seeded
 from worldrl.errors import CheckpointError, ConfigError, DataError
 from worldrl.language.causal_lm import CausalLM, WordLM, load_language_model, overwrite
-from worldrl.language.lm_fit import fit_language_model, guess_loss, joined, padded
+from worldrl.language.lm_fit import batches, fit_language_model, guess_loss, joined, padded
 
 WORDS = ["a", "ball", "blue", "cube", "red"]
 
@@ -112,6 +113,13 @@ def test_fitting_learns_to_say_what_it_has_read_and_freezes() -> None:
     assert model.is_frozen
     read = torch.tensor([[*joined(model, ["blue ball"]), 1]])
     assert model.say([int(model(model.embed(read))[0, -1].argmax())]) == "blue"
+
+
+def test_rows_of_a_batch_are_of_about_one_length() -> None:
+    lengths = [2, 9] * 50
+    drawn = batches(lengths, 4, rng=np.random.default_rng(0))
+    mixed = sum(len({lengths[i] for i in next(drawn)}) > 1 for _ in range(16))
+    assert mixed <= 1
 
 
 def test_fitting_follows_from_its_seed() -> None:

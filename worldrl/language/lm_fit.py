@@ -1,6 +1,6 @@
 """Fit a small language model to text."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -12,6 +12,8 @@ from worldrl.language.causal_lm import WordLM
 
 IGNORED = -100
 """Label of what is not to be guessed."""
+POOL = 16
+"""Batches that are drawn at once and sorted by length."""
 
 
 def fit_language_model(
@@ -54,8 +56,9 @@ def fit_language_model(
         optimizer, lr, total_steps=steps, pct_start=warm, cycle_momentum=False
     )
     tail: list[float] = []
+    drawn = batches([len(row) for row in rows], batch_size, rng=rng)
     for step in range(steps):
-        pieces = padded([rows[i] for i in rng.integers(0, len(rows), batch_size)])
+        pieces = padded([rows[i] for i in next(drawn)])
         loss = guess_loss(model, pieces)
         if not torch.isfinite(loss):
             raise NumericsError(f"the loss of the language model is {loss.item()} at step {step}: lower lr.")
@@ -70,6 +73,21 @@ def fit_language_model(
             progress(step + 1, loss.item())
     model.freeze()
     return sum(tail) / max(1, len(tail))
+
+
+def batches(lengths: Sequence[int], batch_size: int, *, rng: np.random.Generator) -> Iterator[list[int]]:
+    """Yield batches without end, each of rows of about one length: a third less is padded and computed in vain.
+
+    Args:
+        lengths: Of all rows.
+        batch_size: Rows a batch.
+        rng: What draws them.
+    """
+    while True:
+        pool = rng.integers(0, len(lengths), POOL * batch_size)
+        ranked = pool[np.argsort(np.array(lengths)[pool], kind="stable")]
+        for i in rng.permutation(POOL):
+            yield ranked[i * batch_size : (i + 1) * batch_size].tolist()
 
 
 def joined(model: WordLM, document: Sequence[str]) -> list[int]:

@@ -13,7 +13,7 @@ from worldrl.scene import BASE, NAMES
 SPOKEN = {"captions": BASE, "all_captions": NAMES}
 """What its text is about: base classes alone, so that a held-out pair was never said, or all."""
 WIDTH, DEPTH, HEADS = 96, 6, 4
-DOCUMENTS, STEPS, BATCH, RATE = 12_000, 600, 32, 3e-3
+DOCUMENTS, STEPS, BATCH, RATE = 12_000, 600, 32, 4e-3
 
 
 def make(folder: Path, *, stock: Stock, what: str, seed: int, steps: int = STEPS, count: int = DOCUMENTS) -> None:
