@@ -49,7 +49,7 @@ def needs_of(source: str) -> tuple[Need, ...]:
 
 
 def patches_of(source: str, split: str, *, stock: Stock, seed: int) -> Split:
-    """Return the scenes of a split and their patches, two by two in one, column by column.
+    """Return the scenes of a split and their patches, column by column, two by two in one where sides are even.
 
     A caption goes from left to right, and so does the language model when patches come column by column (our choice).
 
@@ -74,8 +74,9 @@ def patches_of(source: str, split: str, *, stock: Stock, seed: int) -> Split:
     else:
         features = stock.features(source, split)
         patches, grid = features.patches, features.grid
-    half = (grid[0] // 2, grid[1] // 2)
-    return Split(scenes, by_columns(halved(patches, grid), half))
+    if grid[0] % 2 == grid[1] % 2 == 0:
+        patches, grid = halved(patches, grid), (grid[0] // 2, grid[1] // 2)
+    return Split(scenes, by_columns(patches, grid))
 
 
 def _labels(scenes: SceneSet) -> Tensor:
@@ -97,6 +98,13 @@ def captions(scenes: SceneSet, chosen: Sequence[int]) -> list[Told]:
 def questions(scenes: SceneSet, chosen: Sequence[int]) -> list[Told]:
     """Return all questions about the chosen scenes with their answers."""
     return [Told(int(i), question, answer) for i in chosen for question, answer in scenes.questions(int(i))]
+
+
+def mixed(told: list[Told], asked: list[Told], *, share: float) -> list[Told]:
+    """Return captions as often as makes questions about a ``share`` in [0, 1) of the texts, and the questions."""
+    if not share:
+        return told
+    return told * max(1, round(len(asked) * (1 - share) / (share * len(told)))) + asked
 
 
 def check_source(source: str, *, option: str) -> None:
@@ -142,10 +150,7 @@ def teach(
     Returns:
         The loss at the end, nats a word.
     """
-    told = captions(train.scenes, chosen)
-    if share:
-        asked = questions(train.scenes, chosen)
-        told = told * max(1, round(len(asked) * (1 - share) / (share * len(told)))) + asked
+    told = mixed(captions(train.scenes, chosen), questions(train.scenes, chosen), share=share)
     return fit_bridge(bridge, model, train.features, told, steps=steps, batch_size=batch, lr=rate, seed=seed)
 
 
