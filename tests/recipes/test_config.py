@@ -9,7 +9,8 @@ from worldrl.errors import ConfigError
 from worldrl.recipes.config import changes, compose, options
 
 ROOT = Path(next(iter(worldrl.configs.__path__)))
-CHOICES = [(file.parent.name, file.stem) for file in sorted(ROOT.glob("*/*.yaml"))]
+CHOICES = [(file.parent.name, file.stem) for file in sorted(ROOT.glob("*/*.yaml")) if file.parent.name != "studies"]
+"""Files of groups; those of ``studies`` are no options, ``tests/recipes/test_studies.py`` reads them."""
 
 
 @pytest.mark.parametrize(("group", "name"), CHOICES)
