@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from worldrl.language.recall import recall, said_in
+from worldrl.language.recall import chance, recall, said_in
 from worldrl.scene import BASE, NOVEL, Thing
 
 
@@ -36,3 +36,11 @@ def test_held_out_pairs_are_counted_by_themselves() -> None:
 def test_there_must_be_one_text_for_each_scene() -> None:
     with pytest.raises(ValueError, match="one for each"):
         recall(["a"], [])
+
+
+def test_chance_says_as_many_words_but_the_most_frequent_ones() -> None:
+    seen = [[thing("red cube"), thing("red ball")], [thing("blue cube")]]  # cube twice, ball once; red and blue once
+    scenes = [[thing("red cube"), thing("green ball")], [thing("white mug")], [thing("red cube")]]
+    found = chance(["a red mug", "a red ball and a blue can", ""], scenes, seen)
+    assert found["objects_chance"] == pytest.approx((0.5 + 0.0 + 0.0) / 3)  # cube; cube and ball; nothing
+    assert found["pairs_chance"] <= 1 / 3 and found["colours_chance"] <= 0.5

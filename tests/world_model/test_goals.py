@@ -6,7 +6,7 @@ from torch import Tensor
 
 from worldrl.checkpoint import hash_tensors
 from worldrl.errors import DataError
-from worldrl.world_model.goals import GoalSuccess, TextJudge, fit_judge
+from worldrl.world_model.goals import GoalSuccess, TextJudge, chances, fit_judge
 
 TEXTS = torch.eye(4)[:3]
 
@@ -77,3 +77,9 @@ def test_facts_of_other_observations_are_refused() -> None:
     obs, holds = states(8)
     with pytest.raises(DataError, match=r"of the same observations and texts, got 8, 8, \(7, 3\) and 3"):
         fit_judge(judge(), obs, obs, holds[:7], TEXTS, steps=1)
+
+
+def test_what_is_rare_in_one_task_is_drawn_often_there_however_common_it_is_in_another() -> None:
+    holds = torch.tensor([[True]] + [[False]] * 9 + [[True]] * 10)
+    chance = chances(holds.float(), torch.tensor([0] * 10 + [1] * 10))
+    torch.testing.assert_close(chance, torch.tensor([10 / 19] + [1 / 19] * 9 + [0.1] * 10))

@@ -1,5 +1,6 @@
 """How much of what a picture shows a text says, and how much of what it says is there."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -58,6 +59,35 @@ def recall(texts: Sequence[str], scenes: Sequence[Sequence[Thing]]) -> dict[str,
         "novel_pairs": _mean(name in said for name, said in names[True]),
         "said": _mean(len(one.names) for one in found),
     }
+
+
+def chance(
+    texts: Sequence[str], scenes: Sequence[Sequence[Thing]], seen: Sequence[Sequence[Thing]]
+) -> dict[str, float]:
+    """Return what recall would be had each text said as many words, but always the most frequent ones.
+
+    Recall grows with the number of words said, so this is what to compare it with: a guess without a look, as long as
+    the text.
+
+    Args:
+        texts: One a scene.
+        scenes: Things of each scene.
+        seen: Things of the scenes that are known, in which words are counted.
+
+    Returns:
+        ``objects_chance``, ``colours_chance`` and ``pairs_chance``, shares in [0, 1].
+    """
+    true, known = ([said_in(" ".join(thing.name for thing in things)) for things in some] for some in (scenes, seen))
+    found = {}
+    for figure, kind in {"objects": "shapes", "colours": "colours", "pairs": "names"}.items():
+        counts = Counter(word for one in known for word in sorted(getattr(one, kind)))
+        ranked = [word for word, _ in counts.most_common()]
+        lengths = [len(getattr(said_in(text), kind)) for text in texts]
+        there = [getattr(one, kind) for one in true]
+        found[f"{figure}_chance"] = _mean(
+            len(words.intersection(ranked[:length])) / len(words) for words, length in zip(there, lengths, strict=True)
+        )
+    return found
 
 
 def _mean(values: Iterable[float]) -> float:

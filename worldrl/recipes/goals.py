@@ -30,7 +30,7 @@ class Config:
     features: str = option("", "folder of the feature cache; empty for none")
     random_text: bool = option(False, "leave the text encoder's weights at random: the control for what it knows")
     steps: int = option(1500, "gradient steps")
-    price: float = option(0.01, "what an object costs that is looked at")
+    price: float = option(0.1, "what an object costs that is looked at")
     held_out: float = option(0.15, "share of the policy's episodes that fit kept out; as it was told there")
     tensorboard: str = option("", "folder for TensorBoard; empty for none")
     seed: int = option(0, "of weights and batches")
@@ -129,13 +129,13 @@ def fit(config: Config, world: Any, parts: Sequence[Described]) -> Goals:
             f"episodes must begin with the data set that the world was fitted to, {world.firsts} episodes that "
             f"held_out={config.held_out} leaves, got {len(begun)}: name it first, with the held_out of fit."
         )
-    recorded, dreams, holds = _examples(world.model, own, train, parts[1:], seed=config.seed)
+    recorded, dreams, holds, kinds = _examples(world.model, own, train, parts[1:], seed=config.seed)
     torch.manual_seed(config.seed)
     judge = TextJudge(obs_shape=world.model.obs_shape, text_width=reader.texts.shape[1])
     with curve("fit goals", config.tensorboard) as progress:
         fit_judge(
-            judge, recorded, dreams, reader.descriptions.spread(holds), reader.texts, steps=config.steps,
-            price=config.price, seed=config.seed, progress=progress,
+            judge, recorded, dreams, reader.descriptions.spread(holds), reader.texts, kinds=kinds,
+            steps=config.steps, price=config.price, seed=config.seed, progress=progress,
         )  # fmt: skip
     return Goals(
         reader=reader,
@@ -148,7 +148,10 @@ def fit(config: Config, world: Any, parts: Sequence[Described]) -> Goals:
 
 
 def _examples(model: Any, own: Described, train: list[int], others: Sequence[Described], *, seed: int) -> Any:
-    """Return recorded observations, imagined ones in their place, and what holds in them."""
+    """Return recorded observations, imagined ones in their place, what holds in them, and of which data set each is.
+
+    Of other tasks nothing is imagined: the world has not learnt how they go.
+    """
     import torch
 
     from worldrl.data.rows import spaced
@@ -159,12 +162,13 @@ def _examples(model: Any, own: Described, train: list[int], others: Sequence[Des
     recorded, dreams, _ = dreamt(model, own.tokens.subset(train), rng, seed=seed)
     holds = np.concatenate([own.holds[i][1:] for i in train])
     holds = holds[spaced(len(holds), MOST)]
-    obs = [np.asarray(one) for part in others for one in part.tokens.obs]
-    if obs:
-        beside = torch.from_numpy(np.concatenate(obs)).float()
+    kinds = np.zeros(len(holds), np.int64)
+    for kind, part in enumerate(others, start=1):
+        beside = torch.from_numpy(np.concatenate([np.asarray(one) for one in part.tokens.obs])).float()
         recorded, dreams = torch.cat([recorded, beside]), torch.cat([dreams, beside])
-        holds = np.concatenate([holds, *(one for part in others for one in part.holds)])
-    return recorded, dreams, torch.from_numpy(holds)
+        holds = np.concatenate([holds, *part.holds])
+        kinds = np.concatenate([kinds, np.full(len(beside), kind)])
+    return recorded, dreams, torch.from_numpy(holds), torch.from_numpy(kinds)
 
 
 def _borders(model: Any, judge: Any, states: Any, own: Described, *, seed: int) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from einops import rearrange
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
@@ -114,12 +114,13 @@ def fit_judge(
     holds: Bool[Tensor, "n s"],
     texts: Float[Tensor, "s e"],
     *,
+    kinds: Int[Tensor, " n"] | None = None,
     steps: int,
     batch_size: int = 256,
     lr: float = 2e-3,
     imagined: float = 0.5,
     blur: float = 0.02,
-    price: float = 0.01,
+    price: float = 0.1,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> float:
@@ -134,8 +135,11 @@ def fit_judge(
         dreams: What the dynamics imagines for the same transitions; where nobody imagined them, the recorded ones.
         holds: Which texts hold in each.
         texts: Their vectors.
+        kinds: Which task each observation is of, each drawn equally often; None for one task. What one task shows
+            nearly always, such as an end to begin with, may be what another rarely comes to.
         steps: Gradient steps.
-        batch_size: Observations a step; those in which something rare holds are drawn up to ten times as often.
+        batch_size: Observations a step; those in which something rare in their task holds are drawn up to ten times as
+            often.
         lr: Learning rate.
         imagined: Share of each batch that is imagined.
         blur: Standard deviation of the noise added to observations.
@@ -156,8 +160,7 @@ def fit_judge(
             f"{len(dreams)}, {tuple(holds.shape)} and {len(texts)}."
         )
     rng, answers = torch.Generator().manual_seed(seed), holds.float()
-    rarity = 1.0 / answers.mean(dim=0).clamp_min(1e-6)
-    chance = (answers * rarity).amax(dim=1).clamp(1.0, RAREST)
+    chance = chances(answers, torch.zeros(len(answers), dtype=torch.int64) if kinds is None else kinds)
 
     def loss() -> Tensor:
         rows = torch.multinomial(chance, batch_size, replacement=True, generator=rng)
@@ -165,3 +168,14 @@ def fit_judge(
         return binary_cross_entropy_with_logits(judge(obs, texts), answers[rows])
 
     return train_head(judge, loss, steps=steps, lr=lr, price=price, progress=progress)
+
+
+def chances(answers: Float[Tensor, "n s"], kinds: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """Return how often each observation is drawn: more often where something rare in its task holds."""
+    chance = torch.zeros(len(answers))
+    for kind in kinds.unique():  # type: ignore[no-untyped-call]
+        own = kinds == kind
+        rarity = 1.0 / answers[own].mean(dim=0).clamp_min(1e-6)
+        wanted = (answers[own] * rarity).amax(dim=1).clamp(1.0, RAREST)
+        chance[own] = wanted / wanted.sum()
+    return chance

@@ -15,7 +15,7 @@ from worldrl.errors import ConfigError
 from worldrl.evaluation import drawing
 from worldrl.language.causal_lm import CausalLM
 from worldrl.language.limber import by_columns, halved, painted
-from worldrl.language.recall import recall
+from worldrl.language.recall import chance, recall
 from worldrl.language.telling import PROMPT, Told, answers, fit_bridge, spell, tell, tell_loss
 from worldrl.recipes.studies.stock import ENCODERS, Figures, Need, Stock, features_of, on_scenes
 from worldrl.scene import NAMES, SHAPES
@@ -154,18 +154,22 @@ def teach(
     return fit_bridge(bridge, model, train.features, told, steps=steps, batch_size=batch, lr=rate, seed=seed)
 
 
-def judge_captions(bridge: Any, model: CausalLM, test: Split, *, count: int, path: Path | None) -> Figures:
+def judge_captions(
+    bridge: Any, model: CausalLM, test: Split, *, train: Split, count: int, path: Path | None
+) -> Figures:
     """Let the model tell the first test scenes, compare with what is there, and draw some.
 
     Args:
         bridge: Trained.
         model: Frozen.
         test: Test scenes.
+        train: Training scenes, in which words are counted for a guess without a look.
         count: How many are told.
         path: Of the picture; None for none.
 
     Returns:
-        The figures of ``worldrl.language.recall.recall``, and ``caption_loss``, nats a word of the true captions.
+        The figures of ``recall`` and ``chance`` in ``worldrl.language.recall``, and ``caption_loss``, nats a word of
+        the true captions.
     """
     count = min(count, len(test.scenes))
     things = [test.scenes.things(i) for i in range(count)]
@@ -177,7 +181,8 @@ def judge_captions(bridge: Any, model: CausalLM, test: Split, *, count: int, pat
         loss = tell_loss(model, bridge(test.features[:count]), pieces, labels)
     if path is not None:
         _draw(test.scenes, texts[:PICTURED], path)
-    return {**recall(texts, things), "caption_loss": loss.item()}
+    seen = [train.scenes.things(i) for i in range(len(train.scenes))]
+    return {**recall(texts, things), **chance(texts, things, seen), "caption_loss": loss.item()}
 
 
 def judge_answers(bridge: Any, model: CausalLM, test: Split, *, count: int, seed: int) -> Figures:

@@ -76,7 +76,7 @@ def run(options: Options, *, seed: int, stock: Stock, folder: Path) -> Figures:
         rate=options.rate, seed=seed,
     )  # fmt: skip
     path = folder / "picture.png" if seed == 0 else None
-    said = judge_captions(bridge, model, test, count=options.told, path=path)
+    said = judge_captions(bridge, model, test, train=train, count=options.told, path=path)
     answered = judge_answers(bridge, model, test, count=options.told, seed=0)
     return {**said, **answered, "train_loss": loss, "parameters": parameters(bridge)}
 

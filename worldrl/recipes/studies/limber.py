@@ -31,7 +31,7 @@ class Options:
 
     source: str = option("dinov2", f"whose patches are read: {', '.join(SOURCES)}")
     scenes: int = option(1200, "training scenes, drawn by the seed")
-    steps: int = option(300, "gradient steps")
+    steps: int = option(400, "gradient steps")
     batch: int = option(32, "captions a step")
     rate: float = option(5e-3, "highest learning rate")
     told: int = option(150, "test scenes that are told")
@@ -65,5 +65,5 @@ def run(options: Options, *, seed: int, stock: Stock, folder: Path) -> Figures:
         seed=seed,
     )  # fmt: skip
     path = folder / "picture.png" if seed == 0 else None
-    found = judge_captions(bridge, model, test, count=options.told, path=path)
+    found = judge_captions(bridge, model, test, train=train, count=options.told, path=path)
     return {**found, "train_loss": loss, "parameters": parameters(bridge)}

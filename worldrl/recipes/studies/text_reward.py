@@ -39,6 +39,7 @@ class Options:
 
     what: str = option("close_drawer", "which world, a name in worldrl.recipes.studies.worlds.PLANS")
     text: str = option("", "the goal; empty for the world's trained success classifier")
+    both: bool = option(False, "learn sentences from frames of both tasks, not of the world's own alone")
     random_text: bool = option(False, "leave the text encoder's weights at random")
     other: str = option("pull the drawer open", "a goal of the other task, by which its frames are judged")
     goal_steps: int = option(1500, "gradient steps of the judge of texts")
@@ -51,8 +52,8 @@ class Options:
         check_positive(goal_steps=self.goal_steps, episodes=self.episodes)
         if not 1 <= self.episodes <= plan_of(self.what).held:
             raise ConfigError(f"episodes must be in [1, {plan_of(self.what).held}], got {self.episodes}.")
-        if self.random_text and not self.text:
-            raise ConfigError("random_text needs a text, got none.")
+        if (self.random_text or self.both) and not self.text:
+            raise ConfigError("random_text and both need a text, got none.")
 
 
 def needs(options: Options) -> tuple[Need, ...]:
@@ -87,12 +88,13 @@ def run(options: Options, *, seed: int, stock: Stock, folder: Path) -> Figures:
 
 
 def _learn(options: Options, at: Path, folder: Path, *, seed: int) -> None:
-    """Let sentences be learnt, of both tasks' frames."""
+    """Let sentences be learnt, of the task's frames or of those of both tasks."""
     from worldrl.recipes import goals
 
     goals.run(
         goals.Config(
-            episodes=[str(at / "episodes"), str(at / "others")], observation=str(at / "observation"),
+            episodes=[str(at / name) for name in ("episodes", *(["others"] if options.both else []))],
+            observation=str(at / "observation"),
             world=str(at / "world"), out=str(folder / "goal"), features=str(at / "features"),
             random_text=options.random_text, steps=options.goal_steps, seed=seed,
         )
