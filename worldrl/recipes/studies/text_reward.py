@@ -44,7 +44,7 @@ class Options:
     other: str = option("pull the drawer open", "a goal of the other task, by which its frames are judged")
     goal_steps: int = option(1500, "gradient steps of the judge of texts")
     steps: int = option(160_000, "imagined steps of refinement; 0 for none")
-    slack: float = option(1.0, "how much more than chance imagination may overrate the recorded policy; 1: any")
+    last: bool = option(True, "keep the last policy, as World4RL does, rather than choose one by imagined success")
     episodes: int = option(100, "held-out episodes of refined policies, the first of those of the cloned one")
 
     def check(self) -> None:
@@ -117,15 +117,17 @@ def _agreement(world: Any, at: Path, episodes: Any) -> Figures:
         and ``found``, that of successes.
     """
     scores, truth = _judged(world, at, episodes)
-    flat, solved = torch.cat(scores), torch.cat(truth)
-    threshold = world.model.success_threshold
-    single = agreement(flat, solved, threshold=threshold)
+    single = agreement(torch.cat(scores), torch.cat(truth), threshold=world.model.success_threshold)
+    figures = {"auroc": single.auroc, "accuracy": single.accuracy, "balanced_accuracy": single.balanced}
+    return figures | _called(world, at, episodes)
+
+
+def _called(world: Any, at: Path, episodes: Any) -> Figures:
+    """Return which share of failed episodes is called a success, and which of those that succeeded; None of no one."""
+    scores, truth = _judged(world, at, episodes)
+    said = np.array([bool((one >= world.model.success_threshold).any()) for one in scores])
     won = np.array([bool(one.any()) for one in truth])
-    said = np.array([bool((one >= threshold).any()) for one in scores])
     return {
-        "auroc": single.auroc,
-        "accuracy": single.accuracy,
-        "balanced_accuracy": single.balanced,
         "false_positive": float(said[~won].mean()) if (~won).any() else None,
         "found": float(said[won].mean()) if won.any() else None,
     }
@@ -153,7 +155,7 @@ def _refined(options: Options, world: Any, at: Path, folder: Path, *, seed: int)
     result = refine.run(
         refine.Config(
             world=str(at / "world"), policy=str(at / "clone"), out=str(folder / "refined"), steps=options.steps,
-            trust=refine.TrustOptions(slack=options.slack), seed=seed, **goal,
+            trust=refine.TrustOptions(last=options.last, slack=1.0), seed=seed, **goal,
         )
     )  # fmt: skip
     played = play(
@@ -169,7 +171,7 @@ def _refined(options: Options, world: Any, at: Path, folder: Path, *, seed: int)
         "gain": float(np.mean(after) - np.mean(before)),
         "imagined": imagined,
         "gap": imagined - float(np.mean(after)),
-        "fooled": _agreement(world, at, Dataset(folder / "played"))["false_positive"],
+        "fooled": _called(world, at, Dataset(folder / "played"))["false_positive"],
         "kept_after": result["kept_after_steps"],
         "imagined_steps": result["imagined_steps"],
     }
