@@ -19,19 +19,25 @@ def installed() -> Path:
     return INSTALLED
 
 
-@pytest.fixture(scope="session", autouse=True)
-def weights_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+@pytest.fixture(scope="session")
+def weights_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("weights")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def weights_cache(weights_folder: Path) -> Iterator[None]:
+    """Of these tests alone: what other tests find installed stays so for them."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("WORLDRL_CACHE", str(tmp_path_factory.mktemp("weights")))
+        patch.setenv("WORLDRL_CACHE", str(weights_folder))
         yield
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def dino() -> Encoder:
     return load_encoder("dinov2_vits14")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def lite() -> Encoder:
     return load_encoder("efficientnet_lite0")
 

@@ -77,7 +77,7 @@ def _shown(of: list[Figures], figure: str, study: Study) -> str:
     if not values:
         return "-"
     if len(set(values)) < 2:
-        return _told(values[0])
+        return f"{values[0]:,.0f}" if values[0].is_integer() else _told(values[0])
     one = mean_over_seeds(values)
     return f"{_told(one.mean)} [{_told(one.interval.low)}, {_told(one.interval.high)}]"
 
