@@ -36,6 +36,7 @@ ALLOWED: dict[str, set[str]] = {
     "envs": {"", "errors", "types", "scene"},
     "agents": FOUNDATION | {"objects"},
     "configs": set(),
+    "shipped": {"errors"},
 }
 EVERYTHING = {"recipes", "cli"}
 
