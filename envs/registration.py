@@ -1,7 +1,17 @@
 """Names under which gymnasium finds the environments; each is imported when it is made."""
 
+import os
+from importlib import import_module
+
 import gymnasium as gym
 
+from worldrl.errors import ConfigError
+
+FURTHER = "WORLDRL_ENVS"
+"""Environment variable: modules, with commas between them, that register environments of the user's own.
+
+Every process that a command starts inherits it. Names in files are never imported.
+"""
 TABLETOP = {
     "Reach": "reach:ReachEnv",
     "Push": "push:PushEnv",
@@ -83,6 +93,19 @@ def register_all() -> None:
     _register("Pixels", "worldrl.envs.pixels:PixelEnv", "worldrl.envs.batch:PixelEnvBatch")
     _register("MinAtar", "worldrl.envs.minatar:MinAtarEnv", "worldrl.envs.batch:MinAtarEnvBatch")
     _register("Imagined", "worldrl.recipes.imagined:make_env", "worldrl.recipes.imagined:make_vec")
+
+
+def import_further() -> None:
+    """Import the modules that ``WORLDRL_ENVS`` names; a second call changes nothing.
+
+    Raises:
+        ConfigError: If one of them cannot be imported.
+    """
+    for name in filter(None, (one.strip() for one in os.environ.get(FURTHER, "").split(","))):
+        try:
+            import_module(name)
+        except ImportError as error:
+            raise ConfigError(f"{FURTHER} must name modules that can be imported, got '{name}': {error}.") from error
 
 
 def _register(name: str, entry: str, batch: str, **kwargs: str) -> None:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
@@ -14,6 +15,7 @@ from worldrl.agents.scripts import SCRIPTS
 from worldrl.envs.batch import RealVectorEnv
 from worldrl.envs.registration import METAWORLD, TABLETOP, register_all
 from worldrl.errors import ConfigError
+from worldrl.recipes.options import check_env_id
 
 
 def test_registering_twice_warns_of_nothing_and_changes_nothing() -> None:
@@ -90,3 +92,17 @@ def test_another_environment_of_gymnasium_is_seen_by_pixels_alone_and_in_a_batch
 def test_a_batch_of_none_is_refused() -> None:
     with pytest.raises(ConfigError, match="num_envs must be at least 1, got 0"):
         gym.make_vec("worldrl/Reach-v0", num_envs=0)
+
+
+def test_modules_of_the_user_register_their_environments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "envs_of_mine.py").write_text("import gymnasium\ngymnasium.register('Mine-v0', 'nowhere:Mine')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("WORLDRL_ENVS", " envs_of_mine, ")
+    check_env_id("Mine-v0")
+    gym.registry.pop("Mine-v0")
+
+
+def test_a_module_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLDRL_ENVS", "no_such_module")
+    with pytest.raises(ConfigError, match="must name modules that can be imported, got 'no_such_module'"):
+        check_env_id("worldrl/Reach-v0")

@@ -231,14 +231,15 @@ def check_env_id(env_id: str) -> None:
     """Refuse an environment that nobody registered.
 
     Raises:
-        ConfigError: If there is none of that name.
+        ConfigError: If there is none of that name, or a module of ``WORLDRL_ENVS`` cannot be imported.
     """
     import difflib
 
     import gymnasium as gym
 
-    import worldrl.envs  # noqa: F401  registers the ids
+    from worldrl.envs.registration import import_further
 
+    import_further()
     if env_id not in gym.registry:
         known = [name for name in gym.registry if name.startswith("worldrl/")]
         close = difflib.get_close_matches(env_id, known, n=1)
