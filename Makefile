@@ -6,7 +6,7 @@
 PY := .venv/bin/python
 MARKS_SLOW := slow and not gpu
 
-.PHONY: help setup demo test test-slow lint bench clean
+.PHONY: help setup demo test test-slow lint bench docs clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1: /p' Makefile
@@ -31,6 +31,9 @@ lint: setup ## format, lint and types
 bench: setup ## time every stage on this machine (BENCH_ARGS="key=value ...")
 	.venv/bin/worldrl bench $(BENCH_ARGS)
 
+docs: setup ## build the site in site/
+	$(PY) -m mkdocs build --strict
+
 clean: ## remove what builds and tests leave; .venv and runs/ stay
-	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find worldrl envs agents configs tests -name __pycache__ -type d -prune -exec rm -rf {} +
