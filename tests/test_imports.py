@@ -8,7 +8,10 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-FOUNDATION = {"", "allocation", "errors", "types", "scene", "checkpoint", "clusters", "networks", "symlog"}
+FOUNDATION = {
+    "", "allocation", "errors", "types", "scene", "checkpoint", "clusters", "locks", "networks", "resuming", "signals",
+    "symlog",
+}  # fmt: skip
 """What every room may use; ``""`` is the package itself, for its version."""
 
 ALLOWED: dict[str, set[str]] = {
@@ -19,7 +22,10 @@ ALLOWED: dict[str, set[str]] = {
     "scene": {"errors", "types"},
     "checkpoint": {"", "errors"},
     "clusters": set(),
+    "locks": {"errors"},
     "networks": set(),
+    "resuming": {"", "checkpoint", "errors", "signals"},
+    "signals": set(),
     "symlog": set(),
     "data": FOUNDATION,
     "encoders": FOUNDATION | {"data"},

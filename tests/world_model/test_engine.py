@@ -12,8 +12,9 @@ from shared_training import fit  # beside this file
 
 from worldrl import checkpoint
 from worldrl.errors import CheckpointError, ConfigError, DeviceError
+from worldrl.resuming import Stops
 from worldrl.world_model.chance import Chance
-from worldrl.world_model.descent import LATEST, Stops
+from worldrl.world_model.descent import LATEST
 from worldrl.world_model.engine import Engine
 
 SCRIPT = Path(__file__).with_name("shared_training.py")

@@ -123,7 +123,6 @@ def run(config: Config) -> None:
 
 def _fit(config: Config, engine: Any) -> None:
     """Fit the dynamics beside the other processes; the first of them judges and saves."""
-    from worldrl.world_model.descent import Stops
     from worldrl.world_model.fit import fit_dynamics
 
     with engine.first():  # the others find its features in the cache
@@ -132,23 +131,34 @@ def _fit(config: Config, engine: Any) -> None:
         found = ", ".join(f"{task.name} {task.shape}" for task in tasks)
         raise ConfigError(f"observations of all tasks must have one shape, got {found}: encode them with slots=.")
     models = [_model(config, task, index, len(tasks)) for index, task in enumerate(tasks)]
-    kept, every = Path(config.out).with_name(f"{Path(config.out).name}.training"), config.engine.keep_every
     first = engine.rank == 0
     with curve("fit dynamics", config.tensorboard if first else "") as progress:
         fit_dynamics(
             models, [task.tokens.subset(task.train) for task in tasks], steps=config.steps,
             batch_size=config.batch_size, lr=config.lr, push=config.push, reach=config.reach, blur=config.blur,
-            seed=config.seed, engine=engine, stops=Stops(kept / "dynamics", every) if every else None,
+            seed=config.seed, engine=engine, stops=_stops(config, "dynamics"),
             progress=progress if first else None,
         )  # fmt: skip
     if config.world_model.sampler == "distilled":
-        models = _taught(config, tasks, models, engine, Stops(kept / "distil", every) if every else None)
+        models = _taught(config, tasks, models, engine, _stops(config, "distil"))
     if not first:
         return
     for task, model in zip(tasks, models, strict=True):
         _judge(config, task, model)
         _save(config, task, model)
-    shutil.rmtree(kept, ignore_errors=True)
+    shutil.rmtree(_kept(config), ignore_errors=True)
+
+
+def _kept(config: Config) -> Path:
+    """Return where trainings are kept that may be stopped, until the world stands."""
+    return Path(config.out).with_name(f"{Path(config.out).name}.training")
+
+
+def _stops(config: Config, what: str) -> Any:
+    """Return where a training is kept and how often; None for not at all."""
+    from worldrl.resuming import Stops
+
+    return Stops(_kept(config) / what, config.engine.keep_every, say) if config.engine.keep_every else None
 
 
 def _taught(config: Config, tasks: list[_Task], teachers: list[Any], engine: Any, stops: Any) -> list[Any]:
@@ -231,7 +241,7 @@ def _judge(config: Config, task: _Task, model: Any) -> None:
         with curve(f"fit {label}", config.tensorboard) as progress:
             fit_success(
                 model, part, head=head, steps=config.success_steps, price=config.price, seed=config.seed,
-                progress=progress,
+                stops=_stops(config, f"{task.name}-{label}".strip("-")), progress=progress,
             )  # fmt: skip
     model.support.fit(torch.from_numpy(some_rows(seen.obs, MOST)), seed=config.seed)
     own = _few([i for i, who in enumerate(task.tokens.policies) if who in OWN])
@@ -351,6 +361,7 @@ def _decoder(config: Config, task: _Task) -> Any:
             np.concatenate([np.asarray(task.dataset[int(i)].frames) for i in chosen]),
             steps=config.decoder_steps,
             seed=config.seed,
+            stops=_stops(config, f"{task.name}-decoder".strip("-")),
             progress=progress,
         )
     return decoder
