@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: the first asks for a stop, which a long loop grants once its step is whole; the second is at once.
+"""SIGINT and SIGTERM: the first asks for a stop, granted by a long loop when its step is whole; the second is at once.
 
 Where nobody loops, the first signal raises `Stopped` where it comes: what is written is whole or not there anyway. A
 loop that can keep where it is says so with `patient` and asks `stopping` after every step.
@@ -13,6 +13,8 @@ from contextlib import contextmanager
 
 SAME_S = 0.3
 """Signals so close together are one: ``timeout`` sends its own twice, to the process and to its group."""
+LAUNCHED = "TORCHELASTIC_RUN_ID"
+"""Set in a process that torch's launcher began."""
 WORD = b"stopping as soon as this step is whole; once more to stop at once\n"
 
 
@@ -34,12 +36,13 @@ class _Asked:
 def listen() -> Iterator[None]:
     """Hear SIGINT and SIGTERM as this module says, until the end of the block.
 
-    A signal that is ignored stays ignored (``nohup``), and only a main thread can listen: elsewhere nothing changes.
+    A signal that is ignored stays ignored (``nohup``), and one that somebody hears already stays theirs: torch's
+    launcher ends its processes by SIGTERM and counts on what that does. Only a main thread can listen.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    heard = [one for one in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(one) is not signal.SIG_IGN]
+    default = (signal.SIG_DFL, signal.default_int_handler)
+    heard = [one for one in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(one) in default]
+    if threading.current_thread() is not threading.main_thread() or LAUNCHED in os.environ:
+        heard = []
     before = {one: signal.signal(one, _hear) for one in heard}
     _Asked.number = 0
     try:

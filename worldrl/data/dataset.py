@@ -37,10 +37,11 @@ from worldrl.types import Array, Episode
 OPEN_SHARDS = 16  # at once; every memory map holds a file descriptor
 
 
-def claim_writer(folder: Path) -> int:
-    """Take the next free writer number of a data set; no other process gets it until `release_writer`.
+def claim_writer(folder: Path, number: int | None = None) -> int:
+    """Take a writer number of a data set, the next free one if None; no other process gets it until `release_writer`.
 
     Raises:
+        DataError: If ``number`` is not free.
         StorageError: If the folder cannot be written.
     """
     try:
@@ -48,15 +49,17 @@ def claim_writer(folder: Path) -> int:
         _sweep(folder)
         while True:
             taken = [int(path.name.split("-")[1]) for path in (*list_shards(folder), *folder.glob(".writer-*"))]
-            number = max(taken, default=-1) + 1
+            mine = max(taken, default=-1) + 1 if number is None else number
+            if mine in taken:
+                raise DataError(f"writer {mine} of {folder} must be free, got one that has written or writes.")
             try:
-                with (folder / f".writer-{number:05d}").open("x") as file:
+                with (folder / f".writer-{mine:05d}").open("x") as file:
                     file.write(f"{os.getpid()} {platform.node()}")
             except FileExistsError:
                 continue
-            if not any(folder.glob(f"shard-{number:05d}-*")):  # written and released since we looked
-                return number
-            release_writer(folder, number)
+            if not any(folder.glob(f"shard-{mine:05d}-*")):  # written and released since we looked
+                return mine
+            release_writer(folder, mine)
     except OSError as error:
         raise StorageError(f"{folder} cannot be written: {error}. Choose another folder.") from error
 

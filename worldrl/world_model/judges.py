@@ -70,9 +70,7 @@ def fit_success(
         return binary_cross_entropy_with_logits(head(obs), answers[rows])
 
     about = {"batch_size": batch_size, "imagined": imagined, "blur": blur, "seed": seed, "transitions": len(recorded)}
-    return train_head(
-        head, loss, steps=steps, lr=lr, price=price, rng=rng, stops=stops, about=about, progress=progress
-    )
+    return train_head(head, loss, steps=steps, lr=lr, price=price, rng=rng, stops=stops, about=about, progress=progress)
 
 
 @torch.no_grad()
