@@ -16,8 +16,8 @@ import numpy as np
 
 OPTIONS = [
     "env.id=worldrl/Reach-v0", "env.kwargs.size=28", "env.kwargs.max_steps=20", "encoder=none", "world_model.size=tiny",
-    "demonstrations=8", "random=4", "rollouts=30", "clone_steps=200", "fit_steps=80", "success_steps=80",
-    "decoder_steps=40", "imagined_steps=40000", "slack=1.0", "episodes=6", "videos=1", "keep_every=15", "threads=1",
+    "demonstrations=8", "random=4", "rollouts=27", "clone_steps=100", "fit_steps=45", "success_steps=45",
+    "decoder_steps=30", "imagined_steps=30000", "slack=1.0", "episodes=6", "videos=1", "keep_every=15", "threads=1",
 ]  # fmt: skip
 STAGES = ("start", "collect", "encode", "clone", "collect_policy", "fit", "refine", "evaluate", "record")
 START_S = 6.0
@@ -64,15 +64,15 @@ def at_work(out: Path) -> str:
 
 
 def kill(out: Path, lasts: dict[str, float], rng: random.Random) -> Kill | None:
-    """Begin a run or go on with it, and kill it at a random moment of a random stage; None where it came to its end.
+    """Begin a run or go on with it, and kill it at a random moment of one of its next stages; None where it ended.
 
     Args:
         out: The run folder.
         lasts: Seconds of each stage of a run that nobody killed.
         rng: Draws the stage, the moment and the signal: one in four is SIGINT or SIGTERM, the others SIGKILL.
     """
-    left = [name for name in STAGES if name not in ledger(out)["done"]]
-    stage = rng.choice(left)
+    left = [name for name in STAGES[1:] if name not in ledger(out)["done"]][:2]
+    stage = rng.choice([*left * 3, "start"])
     number = rng.choice([signal.SIGKILL] * 6 + [signal.SIGINT, signal.SIGTERM])
     after = rng.uniform(0.0, START_S if stage == "start" else lasts[stage])
     process, began = begin(out), time.monotonic()
