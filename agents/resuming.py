@@ -115,4 +115,4 @@ def _set_chance(tensors: Mapping[str, Tensor], told: Mapping[str, Any]) -> None:
     keys = tensors["chance.numpy"].numpy().astype(np.uint32)
     np.random.set_state(("MT19937", keys, place, has_gauss, gauss))
     random.setstate((version, tuple(tensors["chance.python"].tolist()), normal))
-    torch.set_rng_state(tensors["chance.torch"])
+    torch.set_rng_state(tensors["chance.torch"].clone())

@@ -64,7 +64,7 @@ class Streams:
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Let chance go on from where ``state`` was taken, of as many environments with noise of the same shape."""
         for generator, one in zip(self.generators, state["generators"], strict=True):
-            generator.set_state(one)
+            generator.set_state(one.clone())  # torch reads a row as if it were the first
         self._noise.copy_(state["noise"])
         self._choice.copy_(state["choice"])
         self._next[:] = state["next"].numpy()

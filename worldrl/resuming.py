@@ -87,7 +87,7 @@ class Parts:
             for name, schedule in self.schedules.items():
                 schedule.load_state_dict(kept.config["schedules"][name])
             for name, rng in self.generators.items():
-                rng.set_state(kept.tensors[f"chance/{name}"])
+                rng.set_state(kept.tensors[f"chance/{name}"].clone())
 
 
 def within(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -178,7 +178,7 @@ def require_same(
         found: The options it was begun with, nested or not.
         wanted: Those of now.
         folder: Where it lies.
-        free: Options that change no result: they may differ.
+        free: Options that change no result, by the last part of their names: they may differ.
 
     Returns:
         What differs among the free ones, in words.
@@ -192,7 +192,7 @@ def require_same(
         before, after = (repr(one[name]) if name in one else "nothing" for one in (was, now))
         if before == after:
             continue
-        if name not in free:
+        if name.rpartition(".")[2] not in free:
             raise ConfigError(
                 f"{name} must be {before} to go on with {folder}, got {after}: begin anew in another folder, or "
                 "remove that one."

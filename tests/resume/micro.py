@@ -41,7 +41,16 @@ def command(out: Path, *more: str) -> list[str]:
 
 
 def begin(out: Path, *more: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(command(out, *more), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    """Begin a run or go on with it; SIGINT is heard even where whoever tests ignores it, as behind ``nohup``."""
+    return subprocess.Popen(
+        command(out, *more), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=hear
+    )
+
+
+def hear() -> None:
+    """Let a process begin with signals as they are by default."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def finish(out: Path, *more: str) -> str:

@@ -43,7 +43,7 @@ def find_lack(folder: Path, parts: Sequence[Sequence[int]], *, policy: str) -> L
     for claim in folder.glob(".writer-*"):
         release_writer(folder, int(claim.name.split("-")[1]))
     by_seed = {seed: index for index, part in enumerate(parts) for seed in part}
-    whole, first, found = set[int](), set[int](), 0
+    whole, first, cut, found = set[int](), set[int](), list[Path](), 0
     for path in list_shards(folder):
         records = [record for record in read_records(path) if record.policy == policy and record.seed in by_seed]
         if not records:
@@ -60,8 +60,10 @@ def find_lack(folder: Path, parts: Sequence[Sequence[int]], *, policy: str) -> L
             whole.add(index)
             found += len(seeds)
         else:
-            aside = path.with_name(f".tmp-{path.name}-left")  # gone at once, as no half of it may be seen
-            path.rename(aside)
-            shutil.rmtree(aside)
+            cut.append(path)
+    for path in cut:
+        aside = path.with_name(f".tmp-{path.name}-left")  # gone at once, as no half of it may be seen
+        path.rename(aside)
+        shutil.rmtree(aside)
     left = [index for index in range(len(parts)) if index not in whole]
     return Lack(left, min(first, default=None), found)

@@ -1,6 +1,5 @@
 """Fit a world model, its success classifier and its frame decoder to recorded episodes."""
 
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from worldrl.recipes.options import (
     option,
 )
 from worldrl.recipes.parts import need, pipeline_at, tasks_at, tokens_of, use_threads
+from worldrl.recipes.stages import kept_beside, kept_for
 from worldrl.recipes.telling import curve, say
 
 FEW = 1000
@@ -116,7 +116,8 @@ def run(config: Config) -> None:
         patience_s=options.patience_s,
     )  # fmt: skip
     try:
-        _fit(config, engine)
+        with kept_beside(config.out, every=options.keep_every if engine.rank == 0 else 0):
+            _fit(config, engine)
     finally:
         engine.close()
 
@@ -146,19 +147,14 @@ def _fit(config: Config, engine: Any) -> None:
     for task, model in zip(tasks, models, strict=True):
         _judge(config, task, model)
         _save(config, task, model)
-    shutil.rmtree(_kept(config), ignore_errors=True)
-
-
-def _kept(config: Config) -> Path:
-    """Return where trainings are kept that may be stopped, until the world stands."""
-    return Path(config.out).with_name(f"{Path(config.out).name}.training")
 
 
 def _stops(config: Config, what: str) -> Any:
     """Return where a training is kept and how often; None for not at all."""
     from worldrl.resuming import Stops
 
-    return Stops(_kept(config) / what, config.engine.keep_every, say) if config.engine.keep_every else None
+    every = config.engine.keep_every
+    return Stops(kept_for(config.out) / what, every, say) if every else None
 
 
 def _taught(config: Config, tasks: list[_Task], teachers: list[Any], engine: Any, stops: Any) -> list[Any]:

@@ -4,7 +4,6 @@ What is kept on the way lies in ``OUT.training`` until the refined policy stands
 """
 
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from worldrl.envs.guards import Guards
 from worldrl.errors import ConfigError, NumericsError
 from worldrl.recipes.options import check_positive, check_tensorboard, option
 from worldrl.recipes.parts import need, use_threads
+from worldrl.recipes.stages import kept_beside, kept_for
 from worldrl.recipes.telling import say
 
 
@@ -85,6 +85,11 @@ class Config:
 
 def run(config: Config) -> dict[str, Any]:
     """Refine, choose a candidate by imagination alone, save it, and prove that nothing else changed."""
+    with kept_beside(config.out, every=config.keep_every):
+        return _refine(config)
+
+
+def _refine(config: Config) -> dict[str, Any]:
     from worldrl import checkpoint
     from worldrl.agents.policy import Origin
     from worldrl.agents.stopping import choose
@@ -127,7 +132,6 @@ def run(config: Config) -> dict[str, Any]:
         "checkpoints": list(others),
     }
     checkpoint.write_json(Path(config.out) / "refinement.json", result)
-    shutil.rmtree(_kept(config), ignore_errors=True)
     say(
         f"refined {config.out}: imagined success {candidates[0].trial.success:.2f} -> {chosen.trial.success:.2f}, "
         f"kept the candidate of step {chosen.steps}, {imagined_steps} imagined and 0 real steps"
@@ -197,16 +201,11 @@ def _candidates(config: Config, world: Any, policy: Any, trust: Any, *, steps: i
         learning_rate=config.lr,
         gamma=config.gamma,
         tensorboard_log=config.tensorboard or None,
-        stops=Stops(_kept(config), config.keep_every, say) if config.keep_every else None,
+        stops=Stops(kept_for(config.out) / "refine", config.keep_every, say) if config.keep_every else None,
         about=_about(config, world, policy),
     )
     tried = sum(one.trial.count * int(one.trial.lengths.max()) for one in candidates)  # before a stop too
     return candidates, env.imagined_steps + tried
-
-
-def _kept(config: Config) -> Path:
-    """Return where a refinement is kept that may be stopped, until the refined policy stands."""
-    return Path(config.out).with_name(f"{Path(config.out).name}.training")
 
 
 def _about(config: Config, world: Any, policy: Any) -> dict[str, Any]:

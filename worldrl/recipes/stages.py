@@ -1,5 +1,6 @@
 """A run folder: one writer, options that stay as they were, and stages of which each is done once."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -99,6 +100,38 @@ def run_at(folder: Path, config: Any) -> Iterator[Run]:
         else:
             checkpoint.write_json(file, asdict(config))
         yield Run(folder)
+
+
+def kept_for(out: str) -> Path:
+    """Return where the trainings of a stage are kept until what it makes stands."""
+    return Path(out).with_name(f"{Path(out).name}.training")
+
+
+@contextmanager
+def kept_beside(out: str, *, every: int) -> Iterator[None]:
+    """Hold ``OUT.training``, where a stage keeps what may be stopped, and remove it once the stage is done.
+
+    Args:
+        out: What the stage makes.
+        every: How often it keeps; 0 for never, and then nothing is held.
+
+    Raises:
+        StorageError: If another process makes the same, or the folder cannot be written.
+    """
+    folder = kept_for(out)
+    if not every:
+        yield
+        return
+    with locks.hold(folder) as left:
+        if left is not None:
+            say(f"found {folder} locked by {left}, which runs no more: taken over")
+        try:
+            yield
+        except BaseException:
+            if not is_taken(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def is_taken(folder: Path) -> bool:
