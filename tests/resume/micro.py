@@ -66,10 +66,18 @@ def ledger(out: Path) -> dict[str, Any]:
     return dict(json.loads(file.read_text())) if file.exists() else {"done": [], "seconds": {}}
 
 
-def at_work(out: Path) -> str:
-    """Return the stage that a run is at."""
+def at_work(out: Path, since: int) -> str:
+    """Return the stage that a run is at; ``start`` until it has written to its ledger, which was last of ``since``."""
+    if stamp(out) == since:
+        return "start"
     told = ledger(out)
-    return next((name for name in told["seconds"] if name not in told["done"]), "start")
+    return next((name for name in told["seconds"] if name not in told["done"]), list(told["seconds"])[-1])
+
+
+def stamp(out: Path) -> int:
+    """Return when the ledger was written, in nanoseconds."""
+    file = out / "stages.json"
+    return file.stat().st_mtime_ns if file.exists() else 0
 
 
 def kill(out: Path, lasts: dict[str, float], rng: random.Random) -> Kill | None:
@@ -84,15 +92,13 @@ def kill(out: Path, lasts: dict[str, float], rng: random.Random) -> Kill | None:
     stage = rng.choice([*left * 3, "start"])
     number = rng.choice([signal.SIGKILL] * 6 + [signal.SIGINT, signal.SIGTERM])
     after = rng.uniform(0.0, START_S if stage == "start" else lasts[stage])
-    process, began = begin(out), time.monotonic()
+    since, process, began = stamp(out), begin(out), time.monotonic()
     try:
-        while (
-            stage != "start" and process.poll() is None and at_work(out) != stage and stage not in ledger(out)["done"]
-        ):
+        while stage not in (at_work(out, since), "start", *ledger(out)["done"]) and process.poll() is None:
             time.sleep(0.02)
             assert time.monotonic() - began < PATIENCE_S
         time.sleep(after)
-        met = at_work(out)
+        met = at_work(out, since)
         process.send_signal(number)
         told, _ = process.communicate(timeout=PATIENCE_S)
     finally:
@@ -101,9 +107,9 @@ def kill(out: Path, lasts: dict[str, float], rng: random.Random) -> Kill | None:
             process.communicate()
     if process.returncode == 0:
         return None
-    expected = -signal.SIGKILL if number is signal.SIGKILL else 128 + number
-    early = -number if met == "start" else expected  # nobody listens before Python has begun to
-    assert process.returncode in (expected, early), told
+    expected = {-signal.SIGKILL} if number is signal.SIGKILL else {128 + number}
+    early = {-number, 1} if met == "start" else set[int]()  # nobody listens yet
+    assert process.returncode in expected | early, told
     return Kill(met, signal.Signals(number).name, round(after, 2), process.returncode)
 
 

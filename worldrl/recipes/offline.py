@@ -10,9 +10,12 @@ from worldrl.errors import ConfigError
 from worldrl.recipes.demonstrations import demonstrations
 from worldrl.recipes.options import check_positive, check_tensorboard, option
 from worldrl.recipes.parts import need, pipeline_at, tokens_of, use_threads
+from worldrl.recipes.stages import kept_beside, kept_for
 from worldrl.recipes.telling import curve, say
 
 METHODS = ("diffusion_policy", "td3_bc", "iql")
+PLACES = ("episodes", "observation", "features", "out", "tensorboard", "threads", "keep_every")
+"""Options that change nothing in what is learnt, or say only where something lies."""
 
 
 @dataclass
@@ -59,6 +62,7 @@ class Config:
     diffusion_policy: DiffusionOptions = field(default_factory=DiffusionOptions)
     td3_bc: Td3BcOptions = field(default_factory=Td3BcOptions)
     iql: IqlOptions = field(default_factory=IqlOptions)
+    keep_every: int = option(1000, "gradient steps after which an interrupted training is kept, to go on; 0 for never")
     tensorboard: str = option("", "folder for TensorBoard; empty for none")
     seed: int = option(0, "of weights, batches and noise")
     threads: int = option(0, "threads of torch; 0 leaves them alone")
@@ -69,6 +73,8 @@ class Config:
             raise ConfigError(f"method must be one of {', '.join(METHODS)}, got '{self.method}'.")
         check_tensorboard(self.tensorboard)
         check_positive(steps=self.steps, batch_size=self.batch_size, lr=self.lr)
+        if self.keep_every < 0:
+            raise ConfigError(f"keep_every must be 0 or more, got {self.keep_every}.")
 
 
 def run(config: Config) -> None:
@@ -84,8 +90,9 @@ def run(config: Config) -> None:
     with pipeline_at(need(config.observation, "observation pipeline"), cache) as pipeline:
         torch.manual_seed(config.seed)
         learn = learn_from_demonstrations if config.method == "diffusion_policy" else learn_from_everything
-        policy, loss, steps = learn(config, dataset, pipeline)
-        policy.save_pretrained(Path(config.out), origin=Origin(pipeline.hash, steps))
+        with kept_beside(config.out, every=config.keep_every):
+            policy, loss, steps = learn(config, dataset, pipeline)
+            policy.save_pretrained(Path(config.out), origin=Origin(pipeline.hash, steps))
     say(f"learnt {config.out}: {config.method}, {steps} steps of {config.episodes}, loss {loss:.4f}")
 
 
@@ -107,8 +114,18 @@ def learn_from_demonstrations(config: Config, dataset: Any, pipeline: Any) -> tu
             lr=config.lr,
             seed=config.seed,
             progress=progress,
+            **_keeping(config, pipeline),
         )
     return policy, loss, len(windows)
+
+
+def _keeping(config: Config, pipeline: Any) -> dict[str, Any]:
+    """Return where a training is kept and how often, and what tells it from others."""
+    from worldrl.resuming import Stops
+
+    about = {name: value for name, value in asdict(config).items() if name not in PLACES}
+    stops = Stops(kept_for(config.out) / config.method, config.keep_every, say) if config.keep_every else None
+    return {"stops": stops, "about": about | {"pipeline": pipeline.hash}}
 
 
 def learn_from_everything(config: Config, dataset: Any, pipeline: Any) -> tuple[Any, float, int]:
@@ -135,6 +152,7 @@ def learn_from_everything(config: Config, dataset: Any, pipeline: Any) -> tuple[
             batch_size=config.batch_size,
             seed=config.seed,
             progress=progress,
+            **_keeping(config, pipeline),
         )
     policy.set_training_mode(False)
     return policy, loss, len(experience)
