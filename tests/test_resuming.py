@@ -1,9 +1,11 @@
 """A training that was stopped ends as one that was not, to the last bit."""
 
+import random
 import resource
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -138,3 +140,46 @@ def test_a_full_disk_leaves_what_was_kept_and_freed_space_gives_the_same(tmp_pat
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
     seen = list[int]()
     assert train(Stops(tmp_path / "kept", 4), seen=seen) == train() and seen == list(range(8, 20))
+
+
+ENDLESS = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+import torch
+from test_resuming import ABOUT, Parts, Stops, run_steps
+
+net = torch.nn.Linear(700, 700)
+
+def take(step):
+    with torch.no_grad():
+        net.weight.fill_(step + 1.0)
+    print(step, flush=True)
+    return float(step)
+
+run_steps(take, steps=10**6, parts=Parts({"net": net}), stops=Stops(Path(sys.argv[1]), 1), about=ABOUT)
+"""
+ABOUT = {"kind": "endless"}
+
+
+@pytest.mark.fault
+@pytest.mark.slow
+def test_a_process_that_is_killed_while_it_keeps_leaves_a_whole_state(tmp_path: Path) -> None:
+    """Faults 4 and 5: kill -9 at random moments of keeping, again and again in one folder."""
+    rng, last = random.Random(0), 0
+    for _ in range(6):
+        command = [sys.executable, "-c", ENDLESS, str(tmp_path / "kept"), str(Path(__file__).parent)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        try:
+            assert process.stdout is not None
+            for _ in range(3):
+                process.stdout.readline()
+            time.sleep(rng.uniform(0.0, 0.2))
+        finally:
+            process.kill()
+            process.communicate(timeout=60)
+        kept = checkpoint.load(tmp_path / "kept", kind="training")
+        step = kept.config["step"]
+        assert step > last and bool((kept.tensors["net.weight"] == step).all())
+        last = step
+    assert sum(path.name.startswith(".tmp-") for path in tmp_path.iterdir()) <= 1  # that of the last one

@@ -131,6 +131,8 @@ def _verdict(error: BaseException) -> tuple[str, int]:
     """Return the sentence and the exit code for whatever ended a verb."""
     if isinstance(error, KeyboardInterrupt):
         return "interrupted.", getattr(error, "exit_code", 130)
+    if hasattr(error, "sigval"):  # torch's launcher hears signals for its processes
+        return "interrupted.", 128 + int(error.sigval)
     if isinstance(error, OSError) and error.errno in UNWRITABLE:
         where = error.filename or "a file"
         return f"{where}: {error.strerror}. Free some space or choose another folder.", StorageError.exit_code

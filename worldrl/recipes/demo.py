@@ -2,8 +2,8 @@
 
 A run that was stopped, in whatever way, goes on when it is called again with its folder: stages that are done are
 skipped, and the others end as they would have. Collecting goes on with the shards that are missing, encoding with the
-frames that no cache has, fitting and refining from where they were last kept; cloning, evaluating and making videos
-take less than a minute and are begun anew, from the seed, which comes to the same.
+frames that no cache has, cloning, fitting and refining from where they were last kept; evaluating and making videos are
+begun anew, from the seed, which comes to the same.
 """
 
 import json
@@ -58,7 +58,7 @@ class Config:
     episodes: int = option(100, "held-out episodes of the evaluation, the same for both policies")
     videos: int = option(3, "episodes in the videos; 0 for no videos")
     tensorboard: str = option("", "folder for TensorBoard; empty for none")
-    keep_every: int = option(200, "gradient steps after which fitting is kept, to go on from there after a stop")
+    keep_every: int = option(200, "gradient steps after which cloning and fitting are kept, to go on after a stop")
     seed: int = option(0, "of everything")
     threads: int = option(0, "threads of torch; 0 for as many as there are cores")
 
@@ -114,7 +114,14 @@ def _stages(config: Config, out: Path) -> dict[str, Callable[[], object]]:
         episodes=at["episodes"], out=at["observation"], features=at["features"], encoder=config.encoder,
         objects=config.objects, pixels=config.pixels, **common,
     )  # fmt: skip
-    cloned = clone.Config(episodes=at["episodes"], out=at["clone"], steps=config.clone_steps, **data, **learns)
+    cloned = clone.Config(
+        episodes=at["episodes"],
+        out=at["clone"],
+        steps=config.clone_steps,
+        keep_every=config.keep_every,
+        **data,
+        **learns,
+    )
     own = collect.Config(policy=at["clone"], episodes=config.rollouts, **data, **recorded)
     fitted = fit.Config(
         episodes=at["episodes"], out=at["world"], world_model=config.world_model, steps=config.fit_steps,

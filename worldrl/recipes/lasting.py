@@ -7,15 +7,12 @@ whole. Random play is not kept: it follows from the seed and is lived through ag
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from worldrl.recipes.stages import kept_for
+from worldrl.recipes.stages import PLACES, kept_for
 from worldrl.recipes.telling import say
 from worldrl.recipes.training import Parts
 
 if TYPE_CHECKING:
     from worldrl.recipes.train import Config
-
-PLACES = ("out", "features", "threads", "keep_every")
-"""Options that change nothing in what is learnt, or say only where something lies."""
 
 
 @dataclass

@@ -10,12 +10,10 @@ from worldrl.errors import ConfigError
 from worldrl.recipes.demonstrations import demonstrations
 from worldrl.recipes.options import check_positive, check_tensorboard, option
 from worldrl.recipes.parts import need, pipeline_at, tokens_of, use_threads
-from worldrl.recipes.stages import kept_beside, kept_for
+from worldrl.recipes.stages import keeping, kept_beside
 from worldrl.recipes.telling import curve, say
 
 METHODS = ("diffusion_policy", "td3_bc", "iql")
-PLACES = ("episodes", "observation", "features", "out", "tensorboard", "threads", "keep_every")
-"""Options that change nothing in what is learnt, or say only where something lies."""
 
 
 @dataclass
@@ -114,18 +112,9 @@ def learn_from_demonstrations(config: Config, dataset: Any, pipeline: Any) -> tu
             lr=config.lr,
             seed=config.seed,
             progress=progress,
-            **_keeping(config, pipeline),
+            **keeping(config, config.method, pipeline=pipeline.hash, episodes=dataset.identity()),
         )
     return policy, loss, len(windows)
-
-
-def _keeping(config: Config, pipeline: Any) -> dict[str, Any]:
-    """Return where a training is kept and how often, and what tells it from others."""
-    from worldrl.resuming import Stops
-
-    about = {name: value for name, value in asdict(config).items() if name not in PLACES}
-    stops = Stops(kept_for(config.out) / config.method, config.keep_every, say) if config.keep_every else None
-    return {"stops": stops, "about": about | {"pipeline": pipeline.hash}}
 
 
 def learn_from_everything(config: Config, dataset: Any, pipeline: Any) -> tuple[Any, float, int]:
@@ -152,7 +141,7 @@ def learn_from_everything(config: Config, dataset: Any, pipeline: Any) -> tuple[
             batch_size=config.batch_size,
             seed=config.seed,
             progress=progress,
-            **_keeping(config, pipeline),
+            **keeping(config, config.method, pipeline=pipeline.hash, episodes=dataset.identity()),
         )
     policy.set_training_mode(False)
     return policy, loss, len(experience)

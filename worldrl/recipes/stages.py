@@ -13,6 +13,8 @@ from worldrl.recipes.telling import say
 
 FREE = ("out", "threads", "tensorboard", "keep_every")
 """Options that change no result: a run may go on with others."""
+PLACES = (*FREE, "episodes", "observation", "features")
+"""Those that say only where something lies, beside them."""
 LEDGER = "stages.json"
 
 
@@ -132,6 +134,22 @@ def kept_beside(out: str, *, every: int) -> Iterator[None]:
                 shutil.rmtree(folder, ignore_errors=True)
             raise
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def keeping(config: Any, what: str, *, pipeline: str, episodes: str) -> dict[str, Any]:
+    """Return how a training is kept, and what tells it from others, for a function that takes ``stops`` and ``about``.
+
+    Args:
+        config: Options of its recipe, with ``out`` and ``keep_every``.
+        what: Its name.
+        pipeline: Hash of what it observes through.
+        episodes: Identity of what it learns from.
+    """
+    from worldrl.resuming import Stops
+
+    about = {name: value for name, value in asdict(config).items() if name not in PLACES}
+    stops = Stops(kept_for(config.out) / what, config.keep_every, say) if config.keep_every else None
+    return {"stops": stops, "about": about | {"pipeline": pipeline, "episodes": episodes}}
 
 
 def is_taken(folder: Path) -> bool:
