@@ -234,8 +234,8 @@ def restored(kept: Checkpoint) -> list[Candidate]:
     """Return the candidates of a refinement that goes on."""
     candidates = list[Candidate]()
     while one := within(kept.tensors, f"candidate/{len(candidates)}/"):
-        steps, divergence, *signs = one["figures"].tolist()
-        trial = Trial(*signs, one["wins"].numpy(), one["lengths"].numpy())
+        steps, divergence, success, halted, length, agreed = one["figures"].tolist()
+        trial = Trial(success, halted, length, agreed, one["wins"].numpy(), one["lengths"].numpy())
         candidates.append(Candidate(within(one, "state."), int(steps), trial, divergence))
     return candidates
 

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from worldrl import checkpoint, resuming, signals
 from worldrl.checkpoint import Checkpoint
 from worldrl.resuming import Parts, Stops, within
+from worldrl.types import Array
 
 
 class Restorable(Protocol):
@@ -101,7 +102,7 @@ def _parts(learner: Any) -> Parts:
 
 def _chance() -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return the state of the generators that stable-baselines3 draws from: torch's, numpy's and Python's."""
-    _, keys, place, has_gauss, gauss = np.random.get_state()
+    _, keys, place, has_gauss, gauss = cast(tuple[str, Array, int, int, float], np.random.get_state())
     version, numbers, normal = random.getstate()
     tensors = {"torch": torch.get_rng_state(), "numpy": torch.tensor(keys.astype(np.int64))}
     tensors["python"] = torch.tensor(numbers)

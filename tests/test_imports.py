@@ -20,7 +20,7 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "types": set(),
     "scene": {"errors", "types"},
-    "checkpoint": {"", "errors"},
+    "checkpoint": {"", "errors", "locks"},
     "clusters": set(),
     "locks": {"errors"},
     "networks": set(),

@@ -4,7 +4,6 @@ The file says who holds it. One that is held by nobody and still names somebody 
 it is taken over. No clock and no process number decides that, so neither can mislead.
 """
 
-import fcntl
 import json
 import os
 import platform
@@ -58,6 +57,8 @@ def take(path: Path) -> tuple[int, Holder | None]:
     Raises:
         StorageError: If another process holds it, or the file cannot be written.
     """
+    import fcntl  # only POSIX systems have it, and much of this package needs no lock
+
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
@@ -82,6 +83,19 @@ def release(handle: int) -> None:
         os.ftruncate(handle, 0)
     finally:
         os.close(handle)
+
+
+def is_alive(pid: int) -> bool:
+    """Return whether a process of this machine runs, as far as can be known."""
+    if os.name != "posix":
+        return True  # no way to ask without ending it
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
 
 
 def _me() -> Holder:

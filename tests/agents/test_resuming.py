@@ -48,6 +48,9 @@ def improve(
         tighten=2.0, every=2, stops=stops, about=about or {"task": "corridor"}, progress=listen, n_steps=8,
         batch_size=64, n_epochs=2,
     )  # fmt: skip
+    if stops is None:  # what worldrl refine adds up, as a trial of before a stop cannot be asked
+        tried = sum(one.trial.count * int(one.trial.lengths.max()) for one in candidates)
+        assert trials.imagined_steps == tried
     return policy, candidates, heard, env.imagined_steps
 
 

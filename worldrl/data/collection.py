@@ -100,7 +100,8 @@ def collect(
     about = (make_env, make_actor, policy, env_id, plain(env_kwargs), beyond, slots)
     size = min(episodes_per_shard, -(-len(seeds) // workers))
     parts = [[int(seed) for seed in seeds[i : i + size]] for i in range(0, len(seeds), size)]
-    folder, report, numbers = Path(folder), _Progress(len(seeds), progress), [None] * len(parts)
+    folder, report = Path(folder), _Progress(len(seeds), progress)
+    numbers: list[int | None] = [None] * len(parts)
     if missing:
         lack = find_lack(folder, parts, policy=policy)
         parts, report.done = [parts[index] for index in lack.parts], lack.found

@@ -19,6 +19,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from worldrl import locks
 from worldrl.data.episode import check_episode
 from worldrl.data.manifest import (
     NAME,
@@ -76,20 +77,10 @@ def _sweep(folder: Path) -> None:
     for claim in folder.glob(".writer-*"):
         try:
             pid, _, host = claim.read_text().partition(" ")
-            if host == platform.node() and not _is_alive(int(pid)):
+            if host == platform.node() and not locks.is_alive(int(pid)):
                 release_writer(folder, int(claim.name.split("-")[1]))
         except (FileNotFoundError, ValueError):  # released, or not yet filled in
             continue
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 class DatasetWriter:

@@ -30,7 +30,7 @@ def find_lack(folder: Path, parts: Sequence[Sequence[int]], *, policy: str) -> L
 
     The parts were given writer numbers one after the other. A part of which only the first episodes are there, as a
     stop in good order leaves it, is recorded again: what is there goes. So do the claims of other writers, as whoever
-    asks must be the only one.
+    asks must be the only one, and whatever a killed process left half-written.
 
     Args:
         folder: The data set; it need not be there.
@@ -42,6 +42,11 @@ def find_lack(folder: Path, parts: Sequence[Sequence[int]], *, policy: str) -> L
     """
     for claim in folder.glob(".writer-*"):
         release_writer(folder, int(claim.name.split("-")[1]))
+    for left in folder.glob(".tmp-*"):
+        if left.is_dir():
+            shutil.rmtree(left)
+        else:
+            left.unlink()
     by_seed = {seed: index for index, part in enumerate(parts) for seed in part}
     whole, first, cut, found = set[int](), set[int](), list[Path](), 0
     for path in list_shards(folder):

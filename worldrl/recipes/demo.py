@@ -8,8 +8,9 @@ begun anew, from the seed, which comes to the same.
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -144,15 +145,21 @@ def _stages(config: Config, out: Path) -> dict[str, Callable[[], object]]:
         for policy in ("clone", "refined")
     ]  # fmt: skip
     stages: dict[str, Callable[[], object]] = {
-        "collect": lambda: [collect.run(one) for one in scripted],
-        "encode": lambda: encode.run(encoded),
-        "clone": lambda: clone.run(cloned),
-        "collect_policy": lambda: collect.run(own),
-        "fit": lambda: fit.run(fitted),
-        "refine": lambda: refine.run(refined),
-        "evaluate": lambda: evaluate.run(evaluated),
+        "collect": partial(_each, collect.run, scripted),
+        "encode": partial(encode.run, encoded),
+        "clone": partial(clone.run, cloned),
+        "collect_policy": partial(collect.run, own),
+        "fit": partial(fit.run, fitted),
+        "refine": partial(refine.run, refined),
+        "evaluate": partial(evaluate.run, evaluated),
     }
-    return stages | ({"record": lambda: [record.run(one) for one in videos]} if config.videos else {})
+    return stages | ({"record": partial(_each, record.run, videos)} if config.videos else {})
+
+
+def _each(run: Callable[[Any], object], configs: Sequence[Any]) -> None:
+    """Run a recipe under one config after the other."""
+    for config in configs:
+        run(config)
 
 
 def _folder(config: Config) -> Path:
