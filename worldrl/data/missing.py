@@ -42,11 +42,11 @@ def find_lack(folder: Path, parts: Sequence[Sequence[int]], *, policy: str) -> L
     """
     for claim in folder.glob(".writer-*"):
         release_writer(folder, int(claim.name.split("-")[1]))
-    for left in folder.glob(".tmp-*"):
-        if left.is_dir():
-            shutil.rmtree(left)
+    for half in folder.glob(".tmp-*"):
+        if half.is_dir():
+            shutil.rmtree(half)
         else:
-            left.unlink()
+            half.unlink()
     by_seed = {seed: index for index, part in enumerate(parts) for seed in part}
     whole, first, cut, found = set[int](), set[int](), list[Path](), 0
     for path in list_shards(folder):
