@@ -25,7 +25,7 @@ ALLOWED: dict[str, set[str]] = {
     "locks": {"errors"},
     "networks": set(),
     "resuming": {"", "checkpoint", "errors", "signals"},
-    "signals": set(),
+    "signals": {"errors"},
     "symlog": set(),
     "data": FOUNDATION,
     "encoders": FOUNDATION | {"data"},

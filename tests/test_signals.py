@@ -4,10 +4,12 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import pytest
 
 from worldrl import signals
+from worldrl.errors import StorageError
 
 LOOP = """
 import sys, time
@@ -76,6 +78,17 @@ def test_a_signal_that_nobody_granted_counts_at_the_end_and_is_forgotten_after()
         done.append("the step")
     assert done == ["the step"] and not signals.stopping()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_what_breaks_after_a_signal_is_its_doing_unless_it_is_an_error_of_ours() -> None:
+    """An import of C code that is cut off says only that initialisation failed."""
+    for error, told in ((ImportError("initialization failed"), signals.Stopped), (StorageError("full"), StorageError)):
+        with pytest.raises(told), signals.listen():
+            with suppress(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGTERM)
+            raise error
+    with pytest.raises(ImportError, match="no such"), signals.listen():
+        raise ImportError("no such module")
 
 
 def test_a_signal_that_is_ignored_stays_ignored() -> None:

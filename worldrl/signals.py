@@ -11,6 +11,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from worldrl.errors import WorldRLError
+
 SAME_S = 0.3
 """Signals so close together are one: ``timeout`` sends its own twice, to the process and to its group."""
 LAUNCHED = "TORCHELASTIC_RUN_ID"
@@ -36,8 +38,14 @@ class _Asked:
 def listen() -> Iterator[None]:
     """Hear SIGINT and SIGTERM as this module says, until the end of the block.
 
+    Whatever breaks after a signal is taken for its doing, unless it is an error of this package: a disk that is full
+    while the last step is kept is told as that.
+
     A signal that is ignored stays ignored (``nohup``), and one that somebody hears already stays theirs: torch's
     launcher ends its processes by SIGTERM and counts on what that does. Only a main thread can listen.
+
+    Raises:
+        Stopped: If a signal has come and was not told as itself.
     """
     default = (signal.SIG_DFL, signal.default_int_handler)
     heard = [one for one in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(one) in default]
@@ -47,6 +55,10 @@ def listen() -> Iterator[None]:
     _Asked.number = 0
     try:
         yield
+    except Exception as error:
+        if _Asked.number and not isinstance(error, WorldRLError):  # an import that a signal cut off is an ImportError
+            raise Stopped(_Asked.number) from error
+        raise
     finally:
         for one, handler in before.items():
             signal.signal(one, handler)

@@ -1,7 +1,7 @@
 """Runs that are killed at random and go on end as if nobody had killed them.
 
 The record in docs/results/kills.md is made by ``KILLS=50 KILLS_TABLE=docs/results/kills.md pytest -m fault
-tests/resume/test_kills.py``; with ``KILLS_FOLDER`` it goes on itself where it was stopped.
+tests/resume/test_kills.py``; with ``KILLS_FOLDER`` it goes on itself where it was stopped, and ``KILLS_SEED`` draws others.
 """
 
 import json
@@ -45,7 +45,7 @@ def run_once(at: Path, *, number: int, most: int, wanted: dict[str, Any], lasts:
     """Kill one run up to so many times, let it end, and record whether it is what it should be."""
     out = at / f"run-{number}"
     done = [kill for kill in lines(at / "kills.jsonl") if kill["run"] == number]
-    rng = random.Random(1000 * number + len(done))
+    rng = random.Random(f"{os.environ.get('KILLS_SEED', '0')} {number} {len(done)}")
     while len(done) < most and not (out / "summary.json").exists():
         kill = micro.kill(out, lasts, rng)
         if kill is None:
