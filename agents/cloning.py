@@ -1,12 +1,14 @@
 """Behaviour cloning: the log-likelihood of recorded actions under a Gaussian policy."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from worldrl.agents.policy import GaussianPolicy
 from worldrl.errors import DataError, NumericsError
+from worldrl.resuming import Parts, Progress, Stops, run_steps
 
 
 def clone(
@@ -22,7 +24,9 @@ def clone(
     price: float = 0.6,
     weights: Tensor | None = None,
     seed: int = 0,
-    progress: Callable[[int, float], None] | None = None,
+    stops: Stops | None = None,
+    about: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
 ) -> float:
     """Fit the actor to recorded actions; the standard deviation stays as it is.
 
@@ -38,6 +42,8 @@ def clone(
         price: Added to the loss for every object whose gate is open (``worldrl.objects.gated``).
         weights: ``(n,)``, how often each row is drawn in proportion to the others; None for equally often.
         seed: Of batches and noise.
+        stops: What to go on from after a stop, and to keep for one; None for neither.
+        about: What tells this training from others, as plain JSON.
         progress: Called with the step and the loss.
 
     Returns:
@@ -46,6 +52,8 @@ def clone(
     Raises:
         DataError: If there is nothing to clone or the shapes do not fit together.
         NumericsError: If the loss is not finite.
+        CheckpointError: If what ``stops`` kept is damaged.
+        ConfigError: If it is of a training with other options.
     """
     if len(obs) == 0 or len(obs) != len(acts):
         raise DataError(f"obs and acts must be equally many and not none, got {len(obs)} and {len(acts)}.")
@@ -65,24 +73,25 @@ def clone(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     sigma = policy.log_std.detach().exp()
     chances = torch.ones(len(obs)) if weights is None else weights
-    tail: list[float] = []
-    for step in range(steps):
+
+    def take(step: int) -> float:
         rows = torch.multinomial(chances, batch_size, replacement=True, generator=rng)
         seen = obs[rows] + blur * torch.randn(obs[rows].shape, generator=rng)
         likely = torch.distributions.Normal(policy.mean(seen), sigma, validate_args=False)
         loss: Tensor = -likely.log_prob(acts[rows]).sum(dim=-1).mean()  # type: ignore[no-untyped-call]
         if not torch.isfinite(loss):
             raise NumericsError(f"the cloning loss is {loss.item()} at step {step}: lower lr or check the data.")
-        if step >= 0.9 * steps:
-            tail.append(loss.item())
-        if progress is not None:
-            progress(step + 1, loss.item())
+        told = loss.item()
         if gates is not None:
             loss = loss + price * gates.cost()
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
+        return told
+
+    parts = Parts({"policy": policy}, {"optimizer": optimizer}, {"schedule": schedule}, {"rows": rng})
+    mean = run_steps(take, steps=steps, parts=parts, stops=stops, about=about, progress=progress)
     policy.share_gates()
     policy.set_training_mode(False)
-    return sum(tail) / max(1, len(tail))
+    return mean

@@ -1,7 +1,8 @@
 """Training a diffusion policy on demonstrations: windows of them, and a running average of the weights."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from worldrl.agents.diffusion_policy import DiffusionPolicy
 from worldrl.errors import DataError, NumericsError
+from worldrl.resuming import Parts, Progress, Stops, run_steps
 from worldrl.types import Array
 
 
@@ -73,7 +75,9 @@ def clone_chunks(
     blur: float = 0.05,
     price: float = 0.0,
     seed: int = 0,
-    progress: Callable[[int, float], None] | None = None,
+    stops: Stops | None = None,
+    about: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
 ) -> float:
     """Fit a diffusion policy to demonstrations; the weights that are kept are a running average.
 
@@ -86,6 +90,8 @@ def clone_chunks(
         blur: Standard deviation of the noise added to observations, so that few demonstrations are not memorised.
         price: Added to the loss for every object whose gate is open (``worldrl.objects.gated``); 0 leaves all open.
         seed: Of batches and noise.
+        stops: What to go on from after a stop, and to keep for one; None for neither.
+        about: What tells this training from others, as plain JSON.
         progress: Called with the step and the loss.
 
     Returns:
@@ -93,6 +99,8 @@ def clone_chunks(
 
     Raises:
         NumericsError: If the loss is not finite.
+        CheckpointError: If what ``stops`` kept is damaged.
+        ConfigError: If it is of a training with other options.
     """
     rng = torch.Generator().manual_seed(seed)
     policy.train()
@@ -103,18 +111,15 @@ def clone_chunks(
         gates.gate.requires_grad_(price > 0)
     optimizer = torch.optim.AdamW(groups, lr=lr, weight_decay=1e-2, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    tail: list[float] = []
-    for step in range(steps):
+
+    def take(step: int) -> float:
         index = torch.randint(len(windows), (batch_size,), generator=rng)
         past = windows.seen[windows.rows[index]]
         past = past + blur * torch.randn(past.shape, generator=rng)
         loss = policy.loss(past, windows.chunks[index], generator=rng)
         if not torch.isfinite(loss):
             raise NumericsError(f"the denoising loss is {loss.item()} at step {step}: lower lr or check the data.")
-        if step >= 0.9 * steps:
-            tail.append(loss.item())
-        if progress is not None:
-            progress(step + 1, loss.item())
+        told = loss.item()
         if gates is not None:
             loss = loss + price * gates.cost()
         optimizer.zero_grad()
@@ -122,9 +127,15 @@ def clone_chunks(
         optimizer.step()
         schedule.step()
         averaged.update_parameters(policy)
+        return told
+
+    parts = Parts(
+        {"policy": policy, "averaged": averaged}, {"optimizer": optimizer}, {"schedule": schedule}, {"rows": rng}
+    )
+    mean = run_steps(take, steps=steps, parts=parts, stops=stops, about=about, progress=progress)
     policy.load_state_dict(averaged.module.state_dict())
     policy.eval()
-    return sum(tail) / max(1, len(tail))
+    return mean
 
 
 def warm_average(average: Tensor, current: Tensor, count: Tensor | int) -> Tensor:

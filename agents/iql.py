@@ -10,6 +10,7 @@ from worldrl.agents.critics import Critic, TwinCritic
 from worldrl.agents.policy import GaussianPolicy
 from worldrl.agents.transitions import Transitions, descend, follow
 from worldrl.errors import ConfigError
+from worldrl.resuming import Parts
 
 MOST = 100.0
 """The largest weight of a transition in the regression, as in the paper's own code."""
@@ -75,6 +76,12 @@ class Iql:
         loss = descend(self.critic_loss(batch), self._critic)
         follow(self.target_critics, self.critics, self.tau)
         return loss
+
+    def parts(self) -> Parts:
+        """Return all that an update changes."""
+        modules = {"policy": self.policy, "critics": self.critics, "value": self.value}
+        optimizers = {"actor": self._actor, "critic": self._critic, "value-optimizer": self._value}
+        return Parts(modules | {"target_critics": self.target_critics}, optimizers)
 
     def critic_loss(self, batch: Transitions) -> Tensor:
         """Return how far both critics are from one reward and the value after it (equation 6)."""

@@ -1,9 +1,10 @@
 """Refinement: PPO inside an imagined environment, and the choice of what to keep without a real step."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -12,10 +13,14 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from torch import Tensor
 
+from worldrl import signals
 from worldrl.agents.imagination import imagine_run
 from worldrl.agents.policy import GaussianPolicy
+from worldrl.agents.resuming import Notes, Restorable
 from worldrl.agents.sb3 import Sb3VecEnv
 from worldrl.agents.stopping import Trust
+from worldrl.checkpoint import Checkpoint
+from worldrl.resuming import Stops, within
 from worldrl.types import Array
 
 
@@ -80,6 +85,8 @@ def refine(
     warm_up: int = 2,
     every: int = 4,
     seed: int = 0,
+    stops: Stops | None = None,
+    about: Mapping[str, Any] | None = None,
     progress: Callable[[int, Candidate | None], None] | None = None,
     **ppo: Any,
 ) -> list[Candidate]:
@@ -97,11 +104,20 @@ def refine(
         warm_up: Updates at the beginning in which only the critic learns.
         every: Updates between candidates.
         seed: Of policy and environment.
+        stops: What to go on from after a stop, and after how many rollouts to keep it; None for neither. ``env`` must
+            then be ``Restorable``, and ``trial`` draw its chance from a seed of its own.
+        about: What tells this refinement from others, as plain JSON.
         progress: Called before each rollout with the steps so far and the candidate, if one was kept.
         ppo: Further arguments of stable-baselines3's PPO.
 
     Returns:
         The candidates in order; the first is the cloned policy itself.
+
+    Raises:
+        CheckpointError: If what ``stops`` kept is damaged.
+        ConfigError: If it is of a refinement with other options.
+        StorageError: If it cannot be kept; what was kept before stays.
+        Stopped: If a signal asked for it.
     """
     policy.anchor_to(deepcopy(policy))
     policy.share_gates()
@@ -110,7 +126,10 @@ def refine(
     keeper.anchor, keeper.tighten = anchor, tighten
     settings = PPO_SETTINGS | ppo
     learner = PPO(_given(policy), Sb3VecEnv(env), ent_coef=anchor, seed=seed, device="cpu", verbose=0, **settings)
-    learner.learn(steps, callback=keeper)
+    if stops is not None:
+        keeper.notes = Notes(stops, about or {}, cast(Restorable, env))
+    with nullcontext() if stops is None else signals.patient():
+        learner.learn(steps, callback=keeper)
     if not keeper.is_over:
         keeper.keep(learner.num_timesteps)
     policy.set_training_mode(False)
@@ -153,9 +172,17 @@ class _Keeper(BaseCallback):
         self.anchor, self.tighten, self.is_over = 0.0, 1.0, False
         self.warm_up, self.every, self.report = warm_up, every, progress
         self.candidates: list[Candidate] = []
-        self.rollouts = 0
+        self.rollouts, self.notes = 0, cast(Notes | None, None)
+
+    def _on_training_start(self) -> None:
+        kept = None if self.notes is None else self.notes.recall(self.model)
+        if kept is not None:
+            self.num_timesteps, self.rollouts = self.model.num_timesteps, int(kept.config["rollouts"])
+            self.candidates = restored(kept)
 
     def _on_rollout_start(self) -> None:
+        if self.notes is not None:
+            self.notes.take(self.model, rollouts=self.rollouts, candidates=packed(self.candidates))
         for parameter in self.actor.actor_parameters():
             parameter.requires_grad_(self.rollouts >= self.warm_up)
         trained = self.rollouts - self.warm_up
@@ -167,6 +194,8 @@ class _Keeper(BaseCallback):
         self.rollouts += 1
 
     def _on_step(self) -> bool:
+        if self.notes is not None:
+            self.notes.grant()
         return not self.is_over
 
     def _heed(self, candidate: Candidate) -> None:
@@ -184,6 +213,31 @@ class _Keeper(BaseCallback):
             divergence = float(self.actor.divergence(self.starts).mean())
         self.candidates.append(Candidate(state, steps, trial, divergence))
         return self.candidates[-1]
+
+
+def packed(candidates: Sequence[Candidate]) -> dict[str, Tensor]:
+    """Return candidates as tensors."""
+    tensors = dict[str, Tensor]()
+    for i, one in enumerate(candidates):
+        trial = one.trial
+        figures = [float(one.steps), one.divergence, trial.success, trial.halted, trial.length, trial.agreed]
+        tensors |= {f"candidate/{i}/state.{name}": tensor for name, tensor in one.state.items()}
+        tensors[f"candidate/{i}/figures"] = torch.tensor(figures, dtype=torch.float64)
+        tensors |= {
+            f"candidate/{i}/wins": torch.tensor(trial.wins),
+            f"candidate/{i}/lengths": torch.tensor(trial.lengths),
+        }
+    return tensors
+
+
+def restored(kept: Checkpoint) -> list[Candidate]:
+    """Return the candidates of a refinement that goes on."""
+    candidates = list[Candidate]()
+    while one := within(kept.tensors, f"candidate/{len(candidates)}/"):
+        steps, divergence, success, halted, length, agreed = one["figures"].tolist()
+        trial = Trial(success, halted, length, agreed, one["wins"].numpy(), one["lengths"].numpy())
+        candidates.append(Candidate(within(one, "state."), int(steps), trial, divergence))
+    return candidates
 
 
 def _given(policy: GaussianPolicy) -> Any:

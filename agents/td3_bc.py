@@ -3,13 +3,29 @@
 from copy import deepcopy
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from worldrl.agents.critics import TwinCritic
 from worldrl.agents.policy import GaussianPolicy
 from worldrl.agents.transitions import Transitions, descend, follow
 from worldrl.errors import ConfigError
+from worldrl.resuming import Parts
+
+
+class Count(nn.Module):
+    """A number of updates, kept like weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("number", torch.zeros((), dtype=torch.int64))
+
+    number: Tensor
+
+    def count(self) -> int:
+        """Count one more and return how many there are."""
+        self.number += 1
+        return int(self.number)
 
 
 class Td3Bc:
@@ -57,7 +73,7 @@ class Td3Bc:
         self.target_critics = deepcopy(self.critics)
         self.alpha, self.gamma, self.tau, self.smoothing, self.delay = alpha, gamma, tau, smoothing, delay
         self.rng = torch.Generator().manual_seed(seed)
-        self.updates = 0
+        self.updates = Count()
         self._actor = torch.optim.Adam(
             [p for p in policy.actor_parameters() if p is not policy.log_std], lr, fused=True
         )
@@ -66,12 +82,17 @@ class Td3Bc:
     def update(self, batch: Transitions) -> float:
         """Let the critics learn from a batch and, every ``delay`` updates, the actor; return the critics' loss."""
         loss = descend(self.critic_loss(batch), self._critic)
-        self.updates += 1
-        if self.updates % self.delay == 0:
+        if self.updates.count() % self.delay == 0:
             descend(self.actor_loss(batch), self._actor)
             follow(self.target_critics, self.critics, self.tau)
             follow(self.target_policy, self.policy, self.tau)
         return loss
+
+    def parts(self) -> Parts:
+        """Return all that an update changes."""
+        modules = {"policy": self.policy, "target_policy": self.target_policy, "critics": self.critics}
+        modules |= {"target_critics": self.target_critics, "updates": self.updates}
+        return Parts(modules, {"actor": self._actor, "critic": self._critic}, generators={"noise": self.rng})
 
     def critic_loss(self, batch: Transitions) -> Tensor:
         """Return how far both critics are from one reward and the lower target critic's answer after it."""

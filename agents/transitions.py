@@ -1,14 +1,15 @@
 """Recorded episodes as transitions, for learners that look one step ahead, and the loop in which they learn."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from worldrl.errors import DataError, NumericsError
+from worldrl.resuming import Parts, Progress, Stops, run_steps
 from worldrl.types import Array
 
 
@@ -101,6 +102,10 @@ class Learner(Protocol):
         """Learn from a batch and return the loss of the critic."""
         ...
 
+    def parts(self) -> Parts:
+        """Return all that an update changes."""
+        ...
+
 
 def learn(
     learner: Learner,
@@ -109,7 +114,9 @@ def learn(
     steps: int,
     batch_size: int = 256,
     seed: int = 0,
-    progress: Callable[[int, float], None] | None = None,
+    stops: Stops | None = None,
+    about: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
 ) -> float:
     """Let a learner learn from recorded transitions, drawn at random.
 
@@ -119,6 +126,8 @@ def learn(
         steps: Batches.
         batch_size: Transitions a batch.
         seed: Of the draws.
+        stops: What to go on from after a stop, and to keep for one; None for neither.
+        about: What tells this training from others, as plain JSON.
         progress: Called with the step and the loss.
 
     Returns:
@@ -126,18 +135,20 @@ def learn(
 
     Raises:
         NumericsError: If the loss is not finite.
+        CheckpointError: If what ``stops`` kept is damaged.
+        ConfigError: If it is of a training with other options.
     """
     rng = torch.Generator().manual_seed(seed)
-    tail: list[float] = []
-    for step in range(steps):
+
+    def take(step: int) -> float:
         loss = learner.update(experience.draw(batch_size, rng))
         if not np.isfinite(loss):
             raise NumericsError(f"the critic's loss is {loss} at step {step}: lower lr or check the data.")
-        if step >= 0.9 * steps:
-            tail.append(loss)
-        if progress is not None:
-            progress(step + 1, loss)
-    return sum(tail) / max(1, len(tail))
+        return loss
+
+    own = learner.parts()
+    parts = replace(own, generators={**own.generators, "rows": rng})
+    return run_steps(take, steps=steps, parts=parts, stops=stops, about=about, progress=progress)
 
 
 def descend(loss: Tensor, optimizer: torch.optim.Optimizer) -> float:

@@ -79,12 +79,8 @@ class ImaginedVectorEnv(VectorEnv[Any, Any, Any]):
         inputs.check_starts(starts, model)
         inputs.check_support(guards, model)
         self.model, self.starts, self.guards, self.horizon = model, starts, guards or Guards(), horizon
-        self.device, self.tensors, self.decode, self.render_mode = (
-            inputs.as_device(device),
-            tensors,
-            decode,
-            render_mode,
-        )
+        self.device, self.tensors = inputs.as_device(device), tensors
+        self.decode, self.render_mode = decode, render_mode
         self.autoreset_mode = inputs.as_mode(autoreset_mode)
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
         self.num_envs, self.imagined_steps = num_envs, 0
@@ -152,6 +148,21 @@ class ImaginedVectorEnv(VectorEnv[Any, Any, Any]):
         info = self._finish(facts) if ends_now else _masked(facts, ~waiting)
         rew = self.guards.reward(facts)
         return self._observe(), self._send(rew), self._send(end), self._send(trunc), self._send(info)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return, on the CPU, all that the next steps follow from, chance included; take it between two steps."""
+        arrays = {"ages": self._ages, "ended": self._ended, "imagined_steps": self.imagined_steps}
+        kept = {name: torch.tensor(array) for name, array in arrays.items()}
+        kept |= {"obs": self._obs.cpu().clone(), "acts": self._acts.cpu().clone()}
+        return kept | {f"streams.{name}": tensor for name, tensor in self._streams.state().items()}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from where ``state`` was taken, in an environment made with the same arguments."""
+        self._obs.copy_(state["obs"])
+        self._acts.copy_(state["acts"])
+        self._ages[:], self._ended[:] = state["ages"].numpy(), state["ended"].numpy()
+        self.imagined_steps, self._is_reset, self._draw = int(state["imagined_steps"]), True, None
+        self._streams.restore({name.removeprefix("streams."): tensor for name, tensor in state.items()})
 
     def render(self) -> tuple[npt.NDArray[np.uint8], ...] | None:
         """Return a picture ``(h, w, 3)`` uint8 of each environment, or None without a render mode."""
@@ -248,17 +259,9 @@ class ImaginedEnv(gym.Env[Array, Array]):
         render_mode: str | None = None,
     ) -> None:
         self.vector = ImaginedVectorEnv(
-            model,
-            starts,
-            num_envs=1,
-            horizon=horizon,
-            observation_space=observation_space,
-            guards=guards,
-            autoreset_mode=AutoresetMode.DISABLED,
-            decode=decode,
-            device=device,
-            render_mode=render_mode,
-        )
+            model, starts, num_envs=1, horizon=horizon, observation_space=observation_space, guards=guards,
+            autoreset_mode=AutoresetMode.DISABLED, decode=decode, device=device, render_mode=render_mode,
+        )  # fmt: skip
         self.observation_space = self.vector.single_observation_space
         self.action_space = self.vector.single_action_space
         self.render_mode = render_mode

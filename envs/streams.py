@@ -1,7 +1,7 @@
 """Chance that one environment has to itself."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -54,6 +54,20 @@ class Streams:
             return self._noise[at[0]], self._choice[at[0]]
         steps, which = torch.from_numpy(at), torch.from_numpy(rows)
         return self._noise[steps, which], self._choice[steps, which]
+
+    def state(self) -> dict[str, Tensor]:
+        """Return all that chance is made of: the generators ``(n, g)`` uint8, and what they have drawn ahead."""
+        generators = torch.stack([generator.get_state() for generator in self.generators])
+        drawn = {"noise": self._noise.clone(), "choice": self._choice.clone(), "next": torch.tensor(self._next)}
+        return {"generators": generators, **drawn}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Let chance go on from where ``state`` was taken, of as many environments with noise of the same shape."""
+        for generator, one in zip(self.generators, state["generators"], strict=True):
+            generator.set_state(one.clone())  # torch reads a row as if it were the first
+        self._noise.copy_(state["noise"])
+        self._choice.copy_(state["choice"])
+        self._next[:] = state["next"].numpy()
 
 
 def seed_sequences(seed: int | Sequence[int | None] | None, total: int) -> list[np.random.SeedSequence | None]:

@@ -2,6 +2,7 @@
 
 import errno
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,10 +15,19 @@ from typing import Any
 import pytest
 from omegaconf import MISSING
 
-from worldrl import cli
+from worldrl import cli, signals
 from worldrl.errors import ConfigError, DataError
 from worldrl.recipes import config as configuration
 from worldrl.recipes.config import compose
+
+
+class LauncherError(Exception):
+    """As torch's launcher has it."""
+
+    def __init__(self, text: str, sigval: signal.Signals) -> None:
+        super().__init__(text)
+        self.sigval = sigval
+
 
 HEAVY = ("torch", "mujoco", "stable_baselines3", "diffusers", "transformers")
 YAML = """
@@ -165,6 +175,8 @@ def test_a_misspelt_verb_is_told_the_right_one(capsys: pytest.CaptureFixture[str
         (FileNotFoundError(errno.ENOENT, "No such file", "runs/d"), 1, "unexpected error, FileNotFoundError"),
         (RuntimeError("first\nsecond"), 1, "unexpected error, RuntimeError: first (--debug"),
         (KeyboardInterrupt(), 130, "interrupted."),
+        (signals.Stopped(signal.SIGTERM), 143, "interrupted."),
+        (LauncherError("heard by a launcher", signal.SIGTERM), 143, "interrupted."),
     ],
 )
 def test_how_a_recipe_fails_decides_the_exit_code(

@@ -8,7 +8,10 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-FOUNDATION = {"", "allocation", "errors", "types", "scene", "checkpoint", "clusters", "networks", "symlog"}
+FOUNDATION = {
+    "", "allocation", "errors", "types", "scene", "checkpoint", "clusters", "locks", "networks", "resuming", "signals",
+    "symlog",
+}  # fmt: skip
 """What every room may use; ``""`` is the package itself, for its version."""
 
 ALLOWED: dict[str, set[str]] = {
@@ -17,9 +20,12 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "types": set(),
     "scene": {"errors", "types"},
-    "checkpoint": {"", "errors"},
+    "checkpoint": {"", "errors", "locks"},
     "clusters": set(),
+    "locks": {"errors"},
     "networks": set(),
+    "resuming": {"", "checkpoint", "errors", "signals"},
+    "signals": {"errors"},
     "symlog": set(),
     "data": FOUNDATION,
     "encoders": FOUNDATION | {"data"},

@@ -7,10 +7,10 @@ unpickles and nothing named in a file is imported.
 """
 
 import ctypes
-import glob
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from worldrl import __version__
+from worldrl import __version__, locks
 from worldrl.errors import CheckpointError, ConfigError, StorageError
 
 MAX_JSON_BYTES = 16 * 2**20
@@ -49,7 +49,7 @@ def commit(path: Path, write: Callable[[Path], None]) -> None:
     staged = path.parent / f".tmp-{path.name}-{os.getpid()}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(path)
+        sweep(path)
         shutil.rmtree(staged, ignore_errors=True)
         staged.mkdir()
         write(staged)
@@ -70,6 +70,7 @@ def write_json(path: Path, value: Any) -> None:
     """
     staged = path.with_name(f".tmp-{path.name}-{os.getpid()}")
     try:
+        sweep(path)
         with staged.open("w") as file:
             json.dump(value, file, indent=2, allow_nan=False)
             file.write("\n")
@@ -228,25 +229,21 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def _sweep(path: Path) -> None:
-    """Remove what runs that are no longer alive left unfinished beside ``path``."""
-    prefix = f".tmp-{path.name}-"
-    for left in path.parent.glob(f"{glob.escape(prefix)}*"):
-        pid = left.name.removeprefix(prefix)
-        if pid.isdecimal() and not _is_alive(int(pid)):
+def sweep(path: Path) -> None:
+    """Remove what processes that are no longer alive left half-written beside a file or folder ``path``.
+
+    They are named ``.tmp-NAME-PID``, or ``.tmp-PID-NAME`` where the end of the name has to stay.
+    """
+    name = re.escape(path.name)
+    mine = re.compile(rf"\.tmp-(?:{name}-(\d+)|(\d+)-{name})")
+    for left in path.parent.glob(".tmp-*"):
+        found = mine.fullmatch(left.name)
+        if found is None or locks.is_alive(int(found[1] or found[2])):
+            continue
+        if left.is_dir():
             shutil.rmtree(left, ignore_errors=True)
-
-
-def _is_alive(pid: int) -> bool:
-    if os.name != "posix":
-        return True  # no way to ask without ending it
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True
+        else:
+            left.unlink(missing_ok=True)
 
 
 def _swap(staged: Path, path: Path) -> None:

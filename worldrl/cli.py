@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Sequence
 from importlib import import_module
 
-from worldrl import __version__
+from worldrl import __version__, signals
 from worldrl.allocation import keep_freed_memory
 from worldrl.errors import ConfigError, StorageError, WorldRLError
 from worldrl.recipes.config import compose, did_you_mean, options
@@ -57,12 +57,16 @@ UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb and return the exit code: 0, that of a ``WorldRLError``, 130 when interrupted, 1 for a bug."""
+    """Run one verb and return the exit code: 0, that of a ``WorldRLError``, 130 or 143 when stopped, 1 for a bug.
+
+    The first SIGINT or SIGTERM stops in good order, the second at once (``worldrl.signals``).
+    """
     words = list(sys.argv[1:] if argv is None else argv)
     keep_freed_memory()
     debug = "--debug" in words
     try:
-        _run([word for word in words if word != "--debug"])
+        with signals.listen():
+            _run([word for word in words if word != "--debug"])
     except BrokenPipeError:  # whoever read our output has gone, e.g. head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
@@ -126,7 +130,9 @@ def _help_of(verb: str) -> str:
 def _verdict(error: BaseException) -> tuple[str, int]:
     """Return the sentence and the exit code for whatever ended a verb."""
     if isinstance(error, KeyboardInterrupt):
-        return "interrupted.", 130
+        return "interrupted.", getattr(error, "exit_code", 130)
+    if hasattr(error, "sigval"):  # torch's launcher hears signals for its processes
+        return "interrupted.", 128 + int(error.sigval)
     if isinstance(error, OSError) and error.errno in UNWRITABLE:
         where = error.filename or "a file"
         return f"{where}: {error.strerror}. Free some space or choose another folder.", StorageError.exit_code

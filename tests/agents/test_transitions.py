@@ -7,6 +7,7 @@ from toys import chain
 
 from worldrl.agents.transitions import Experience, Transitions, follow, learn
 from worldrl.errors import DataError, NumericsError
+from worldrl.resuming import Parts
 from worldrl.types import Array
 
 
@@ -67,6 +68,9 @@ class Counter:
     def update(self, batch: Transitions) -> float:
         self.seen.append(batch)
         return len(self.seen) + self.worst
+
+    def parts(self) -> Parts:
+        return Parts({})
 
 
 def test_the_seed_decides_what_is_drawn_and_the_last_tenth_is_told() -> None:

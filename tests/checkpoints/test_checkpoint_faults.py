@@ -139,6 +139,18 @@ def test_leftovers_of_dead_runs_are_swept_and_those_of_living_ones_kept(folder: 
     assert left == {"model", f".tmp-model-{os.getppid()}", f".tmp-model-2-{dead.pid}"}
 
 
+@pytest.mark.fault
+def test_half_written_files_of_dead_runs_are_swept_and_those_of_living_ones_kept(tmp_path: Path) -> None:
+    """Fault 4: what kill -9 leaves of a file, be its end kept (a video) or not, goes when the file is written again."""
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    kept = (f".tmp-a.json-{os.getppid()}", f".tmp-a.json-2-{dead.pid}", f".tmp-{dead.pid}-b.json", ".tmp-a.json")
+    for name in (f".tmp-a.json-{dead.pid}", f".tmp-{dead.pid}-a.json", *kept):
+        (tmp_path / name).touch()
+    checkpoint.write_json(tmp_path / "a.json", {})
+    assert {path.name for path in tmp_path.iterdir()} == {"a.json", *kept}
+
+
 def test_where_the_second_of_two_renames_fails_the_old_folder_is_put_back(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

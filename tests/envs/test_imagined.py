@@ -272,3 +272,24 @@ def test_gymnasium_makes_many_and_counts_their_episodes() -> None:
         assert infos[-1]["episode"]["l"].tolist() == [4, 4, 4] and "episode" not in infos[0]
     finally:
         gym.registry.pop("toys/Drift-v1")
+
+
+def test_an_environment_goes_on_from_its_state_as_if_nothing_had_happened() -> None:
+    acts = np.random.default_rng(0).uniform(-1, 1, (30, 3, A)).astype(np.float32)
+    env = make(horizon=7)
+    env.reset(seed=3)
+    for act in acts[:10]:
+        env.step(act)
+    state = env.state()
+    assert all(isinstance(tensor, Tensor) for tensor in state.values())
+    wanted = [env.step(act) for act in acts[10:]]
+    other = make(horizon=7)
+    other.reset(seed=8)
+    other.step(acts[0])
+    for fresh in (other, make(horizon=7)):
+        fresh.restore(state)
+        found = [fresh.step(act) for act in acts[10:]]
+        for one, two in zip(found, wanted, strict=True):
+            assert all(np.array_equal(a, b) for a, b in zip(one[:4], two[:4], strict=True))
+            assert np.array_equal(one[4]["success_probability"], two[4]["success_probability"])
+        assert fresh.imagined_steps == env.imagined_steps == 90

@@ -1,5 +1,7 @@
 """Videos hold the frames that were written, and nothing is left behind when they cannot be."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +15,14 @@ from worldrl.evaluation.video import GREEN, GREY, LABEL_HEIGHT, side_by_side, wr
 reads_mp4 = pytest.mark.filterwarnings(  # imageio's reader leaves its pipes to the garbage collector
     "ignore:Exception ignored in. <_io.FileIO:pytest.PytestUnraisableExceptionWarning"
 )
+
+
+def test_what_a_killed_run_left_of_a_video_goes_when_it_is_written_again(tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    (tmp_path / f".tmp-{dead.pid}-film.gif").write_bytes(b"half")
+    write_video(tmp_path / "film.gif", plain(2))
+    assert [path.name for path in tmp_path.iterdir()] == ["film.gif"]
 
 
 def plain(t: int, h: int = 32, w: int = 32, *, first: int = 20, step: int = 20) -> np.ndarray:

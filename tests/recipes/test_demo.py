@@ -93,9 +93,43 @@ def test_a_world_that_cannot_tell_success_from_failure_is_not_believed(
     assert (result["candidates"][-1]["steps"] > 0) is believed
 
 
-def test_a_run_folder_is_never_written_into_again(run: Path) -> None:
-    with pytest.raises(ConfigError, match="out must be a new folder"):
-        demo.run(tiny(run))
+def test_a_finished_run_says_so_and_returns_its_table(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.name != ".lock"}
+    text = demo.run(tiny(run, tensorboard=str(run / "board")))
+    assert "| clone " in text and "| refined " in text and f"results: {run / 'summary.json'}" in text
+    assert f"found {run} finished, nothing is left to do" in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.name != ".lock"} == before
+
+
+@pytest.mark.fault
+def test_a_run_does_not_go_on_under_other_options(run: Path) -> None:
+    """Fault 16: the first option that differs is named, with what it was."""
+    with pytest.raises(ConfigError, match=r"fit_steps must be 40 to go on with .*, got 41"):
+        demo.run(tiny(run, fit_steps=41))
+
+
+@pytest.mark.fault
+def test_a_run_whose_last_stages_are_missing_makes_only_those(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Fault 15: a run that was killed while it evaluated ends as the one that was not."""
+    out = tmp_path / "demo"
+    shutil.copytree(run, out)
+    told = json.loads((out / "stages.json").read_text())
+    (out / "stages.json").write_text(json.dumps(told | {"done": told["done"][:-2]}))
+    wanted = json.loads((out / "summary.json").read_text())
+    for gone in ("summary.json", "evaluation.json"):
+        (out / gone).unlink()
+    demo.run(tiny(out, tensorboard=str(out / "board")))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if "skipped" in line][-1] == "found refine, skipped"
+    assert "found evaluate begun, goes on" in lines
+    found, costs = (
+        json.loads((out / "summary.json").read_text()),
+        ("seconds_total", "seconds_by_stage", "peak_memory_gb"),
+    )
+    assert {k: v for k, v in found.items() if k not in costs} == {k: v for k, v in wanted.items() if k not in costs}
+    assert found["seconds_by_stage"]["evaluate"] > wanted["seconds_by_stage"]["evaluate"]
 
 
 def test_a_policys_own_successes_may_be_cloned_drifting_or_not(run: Path, tmp_path: Path) -> None:

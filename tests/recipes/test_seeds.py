@@ -53,20 +53,17 @@ def test_a_finished_seed_of_other_options_is_not_passed_off_as_this_one(finished
     assert not Path(finished.table).exists()
 
 
-def test_an_unfinished_seed_is_run_and_what_it_left_is_kept(
-    finished: seeds.Config, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unfinished_seed_goes_on_in_its_folder(finished: seeds.Config, monkeypatch: pytest.MonkeyPatch) -> None:
     left = Path(finished.out) / "seed-1"
     kept = (left / "summary.json").rename(left / "episodes")
 
     def run(config: Any) -> str:
-        Path(config.out).mkdir()
-        (Path(config.out) / "summary.json").write_text(json.dumps(summary(config.seed, [True, False], [True, True])))
+        assert config.out == str(left) and config.seed == 1 and kept.exists()
+        (left / "summary.json").write_text(json.dumps(summary(config.seed, [True, False], [True, True])))
         return ""
 
     monkeypatch.setattr(seeds.demo_recipe, "run", run)
     assert "+50" in seeds.run(finished)
-    assert not kept.exists() and (Path(finished.out) / "seed-1-unfinished-1" / "episodes").exists()
 
 
 def test_the_command_under_the_table_makes_the_same_config() -> None:

@@ -51,6 +51,41 @@ def test_discrete_actions_are_played(tmp_path: Path) -> None:
     assert checkpoint.read_json(out / "summary.json")["ret"] >= 0.0
 
 
+@pytest.mark.fault
+def test_a_run_that_was_stopped_ends_as_one_that_was_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Faults 15 and 16: killed twice in the middle, gone on with under the same options, refused under others."""
+    words, learn = ("inputs=both", "keep_every=10", "env.kwargs.max_steps=10"), train._learn
+    whole, out = tmp_path / "whole", tmp_path / "run"
+    train.run(config(whole, *words))
+    for die in (3, 2):
+        left = [die]
+
+        def dying(parts: Any, times: int, left: list[int] = left) -> dict[str, float]:
+            left[0] -= 1
+            if not left[0]:
+                raise RuntimeError("killed")
+            return learn(parts, times)
+
+        monkeypatch.setattr(train, "_learn", dying)
+        with pytest.raises(RuntimeError, match="killed"):
+            train.run(config(out, *words))
+    assert not out.exists() and (tmp_path / "run.training/state").exists()
+    monkeypatch.setattr(train, "_learn", learn)
+    with pytest.raises(ConfigError, match=r"steps must be 80 to go on with .*, got 90"):
+        train.run(config(out, *words, "steps=90"))
+    train.run(config(out, *words))
+    assert "goes on after step " in capsys.readouterr().out
+    for part in ("model", "agent", "observation"):
+        assert checkpoint.sha256(out / part / "weights.safetensors") == checkpoint.sha256(
+            whole / part / "weights.safetensors"
+        )
+    found, wanted = (checkpoint.read_json(folder / "summary.json") for folder in (out, whole))
+    apart = {name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name)}
+    assert apart == {"config", "seconds_by_stage"} and not (tmp_path / "run.training").exists()
+
+
 def test_the_same_seed_is_the_same_run(tmp_path: Path) -> None:
     found = []
     for name in ("a", "b"):

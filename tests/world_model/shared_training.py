@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from worldrl.world_model.descent import Stops
+from worldrl.resuming import Stops
 from worldrl.world_model.engine import Engine
 from worldrl.world_model.fit import fit_dynamics
 from worldrl.world_model.model import DiffusionWorldModel

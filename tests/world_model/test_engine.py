@@ -3,6 +3,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ from shared_training import fit  # beside this file
 
 from worldrl import checkpoint
 from worldrl.errors import CheckpointError, ConfigError, DeviceError
+from worldrl.resuming import Stops
 from worldrl.world_model.chance import Chance
-from worldrl.world_model.descent import LATEST, Stops
+from worldrl.world_model.descent import LATEST
 from worldrl.world_model.engine import Engine
 
 SCRIPT = Path(__file__).with_name("shared_training.py")
@@ -87,6 +89,25 @@ def test_a_training_that_was_stopped_ends_as_if_it_had_not_been(alone: dict[str,
     assert found["weights"] == alone["weights"]
     again = fit(Engine(), stops=stops)  # nothing is left to do, and nothing is done
     assert again["losses"] == [] and again["weights"] == alone["weights"]
+
+
+@pytest.mark.fault
+def test_killed_before_the_old_state_is_removed_the_new_one_counts(
+    alone: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault 5: killed between commit and prune; a state that is whole exists at every moment."""
+
+    def killed(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    stops = Stops(tmp_path / "kept", 10)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("worldrl.world_model.descent.shutil", SimpleNamespace(rmtree=killed))
+        fit(Engine(), stops=stops)
+    assert sorted(path.name for path in stops.folder.glob("step-*")) == ["step-10", "step-20"]
+    found = fit(Engine(), stops=stops)
+    assert found["losses"] == alone["losses"][20:] and found["weights"] == alone["weights"]
+    assert len(list(stops.folder.glob("step-*"))) == 1
 
 
 def spoilt(stops: Stops, change: Callable[[dict[str, Any]], None]) -> None:

@@ -74,6 +74,21 @@ class ReplayBuffer:
             self._rows[name][at] = value
         self._added += 1
 
+    def since(self, first: int) -> dict[str, Array]:
+        """Return the steps from number ``first`` on, a row each; none may have been forgotten.
+
+        Raises:
+            DataError: If one of them was.
+        """
+        if self._added > self.capacity or first > self._added:
+            raise DataError(f"steps from {first} on must be there, got {self._added} in {self.capacity} places.")
+        return {name: values[first : self._added].copy() for name, values in self._rows.items()}
+
+    def extend(self, rows: dict[str, Array]) -> None:
+        """Add the steps that ``since`` returned."""
+        for i in range(len(rows["acts"])):
+            self.add(**{name: values[i] for name, values in rows.items()})
+
     def sample(self, count: int, length: int, *, rng: np.random.Generator) -> Window:
         """Return ``count`` windows of ``length`` steps that follow each other, from anywhere; they may overlap.
 

@@ -1,11 +1,12 @@
 """Recording many episodes into a data set, in several processes.
 
 Seeds are cut into shards before anything starts, and each shard has its writer number, so the data set is the same
-whatever the number of processes.
+whatever the number of processes, and however often recording was stopped and went on.
 """
 
 import multiprocessing
 import signal
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import Any, cast
 from worldrl.data.cluster import Cluster, run_episodes
 from worldrl.data.dataset import Dataset, DatasetWriter, claim_writer, release_writer
 from worldrl.data.manifest import plain
+from worldrl.data.missing import find_lack
 from worldrl.data.rollout import Actor, AnyEnv, roll_out
 from worldrl.errors import DataError, WorldRLError
 from worldrl.types import Episode, SimulatedEnv
@@ -35,6 +37,7 @@ class _Work:
     env_id: str
     env_kwargs: dict[str, Any]
     beyond: int
+    slots: int
     shards: list[tuple[int, list[int]]]
 
 
@@ -49,12 +52,19 @@ def collect(
     env_id: str,
     env_kwargs: Mapping[str, Any],
     beyond: int = 0,
+    slots: int = 1,
+    missing: bool = False,
     episodes_per_shard: int = 25,
     timeout_s: float = 600.0,
     cluster: Cluster | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Dataset:
     """Record one episode for every seed and append them, in order, to the data set ``folder``.
+
+    What is recorded is added to what is there, the same seeds included, unless only what is ``missing`` is asked for.
+    Then a recording that was stopped goes on: shards that are there are left, and the data set ends as it would have
+    without the stop, episode for episode, in the same order and in shards of the same names. Whoever asks for that
+    must be the only one who writes there, and ask as before.
 
     Args:
         folder: The data set; made if it is not there.
@@ -66,6 +76,9 @@ def collect(
         env_id: The environment's gymnasium id, for the manifest.
         env_kwargs: Its keyword arguments, for the manifest.
         beyond: Decisions that an episode goes on after its first success, if the environment does not end it there.
+        slots: Environments that each process steps side by side, for an actor that is faster so; the episodes of a
+            shard begin together, so that what is in one depends on no other.
+        missing: Whether to record only what the data set lacks of these episodes.
         episodes_per_shard: At most so many episodes are lost with a killed process.
         timeout_s: The longest silence of all workers, in seconds, that is not taken for a hang.
         cluster: Where workers run that are no processes of this machine; None for those.
@@ -75,18 +88,27 @@ def collect(
         The whole data set, with what it held before.
 
     Raises:
-        ValueError: If there is no seed, or ``workers`` or ``episodes_per_shard`` is less than one.
-        DataError: If a worker dies or hangs, or an episode is not sound or does not fit the data set.
+        ValueError: If there is no seed, or ``workers``, ``slots`` or ``episodes_per_shard`` is less than one.
+        DataError: If a worker dies or hangs, an episode is not sound or does not fit the data set, or what is there of
+            these episodes was recorded by another number of workers.
         StorageError: If the folder cannot be written.
     """
-    for name, value in {"seeds": len(seeds), "workers": workers, "episodes_per_shard": episodes_per_shard}.items():
+    counts = {"seeds": len(seeds), "workers": workers, "slots": slots, "episodes_per_shard": episodes_per_shard}
+    for name, value in counts.items():
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}.")
-    about = (make_env, make_actor, policy, env_id, plain(env_kwargs), beyond)
+    about = (make_env, make_actor, policy, env_id, plain(env_kwargs), beyond, slots)
     size = min(episodes_per_shard, -(-len(seeds) // workers))
     parts = [[int(seed) for seed in seeds[i : i + size]] for i in range(0, len(seeds), size)]
     folder, report = Path(folder), _Progress(len(seeds), progress)
-    with _claimed(folder, len(parts)) as claims:
+    numbers: list[int | None] = [None] * len(parts)
+    if missing:
+        lack = find_lack(folder, parts, policy=policy)
+        parts, report.done = [parts[index] for index in lack.parts], lack.found
+        numbers = [None if lack.first is None else lack.first + index for index in lack.parts]
+    if not parts:
+        return Dataset(folder)
+    with _claimed(folder, numbers) as claims:
         shards = list(zip(claims, parts, strict=True))
         if cluster is not None:
             _record_on(cluster, _Work(folder, *about, shards), report.count)
@@ -100,11 +122,11 @@ def collect(
 
 
 @contextmanager
-def _claimed(folder: Path, count: int) -> Iterator[list[int]]:
-    """Hold ``count`` writer numbers, in ascending order."""
+def _claimed(folder: Path, numbers: Sequence[int | None]) -> Iterator[list[int]]:
+    """Hold these writer numbers, in ascending order; where one is None, the next that is free."""
     claims: list[int] = []
     try:
-        claims.extend(claim_writer(folder) for _ in range(count))
+        claims.extend(claim_writer(folder, number) for number in numbers)
         yield claims
     finally:
         for claim in claims:
@@ -125,11 +147,11 @@ class _Progress:
 
 
 def _record(work: _Work, count: Callable[[], None]) -> None:
-    """Record the shards of ``work``, one after the other, in one environment."""
-    env = work.make_env()
+    """Record the shards of ``work``, one after the other, each in as many environments as there are slots."""
+    envs = [work.make_env() for _ in range(work.slots)]
     try:
         actor = work.make_actor()
-        objects = cast(SimulatedEnv, env.unwrapped).objects
+        objects = cast(SimulatedEnv, envs[0].unwrapped).objects
         for number, seeds in work.shards:
             with DatasetWriter(
                 work.folder,
@@ -139,9 +161,10 @@ def _record(work: _Work, count: Callable[[], None]) -> None:
                 episodes_per_shard=len(seeds),
                 writer=number,
             ) as writer:
-                _fill(writer, env, actor, work, seeds, count)
+                _fill(writer, envs, actor, work, seeds, count)
     finally:
-        env.close()
+        for env in envs:
+            env.close()
 
 
 def _record_on(cluster: Cluster, work: _Work, count: Callable[[], None]) -> None:
@@ -182,21 +205,18 @@ def _objects(make_env: Callable[[], AnyEnv]) -> tuple[str, ...]:
 
 
 def _fill(
-    writer: DatasetWriter, env: AnyEnv, actor: Actor, work: _Work, seeds: list[int], count: Callable[[], None]
+    writer: DatasetWriter, envs: list[AnyEnv], actor: Actor, work: _Work, seeds: list[int], count: Callable[[], None]
 ) -> None:
+    """Record one shard; its first episodes are written even where the others are never finished."""
+    ready, missing = defaultdict[int, list[Episode]](list), list(seeds)
+
     def keep(episode: Episode) -> None:
-        writer.add(episode)
+        ready[episode.seed].append(episode)
+        while missing and ready[missing[0]]:
+            writer.add(ready[missing.pop(0)].pop())
         count()
 
-    roll_out(
-        [env],
-        actor,
-        seeds=seeds,
-        record=True,
-        policy=work.policy,
-        beyond=work.beyond,
-        on_episode=keep,
-    )
+    roll_out(envs, actor, seeds=seeds, record=True, policy=work.policy, beyond=work.beyond, on_episode=keep)
 
 
 def _record_in_processes(jobs: list[_Work], count: Callable[[], None], timeout_s: float) -> None:

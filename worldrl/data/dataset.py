@@ -19,6 +19,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from worldrl import locks
 from worldrl.data.episode import check_episode
 from worldrl.data.manifest import (
     NAME,
@@ -37,10 +38,11 @@ from worldrl.types import Array, Episode
 OPEN_SHARDS = 16  # at once; every memory map holds a file descriptor
 
 
-def claim_writer(folder: Path) -> int:
-    """Take the next free writer number of a data set; no other process gets it until `release_writer`.
+def claim_writer(folder: Path, number: int | None = None) -> int:
+    """Take a writer number of a data set, the next free one if None; no other process gets it until `release_writer`.
 
     Raises:
+        DataError: If ``number`` is not free.
         StorageError: If the folder cannot be written.
     """
     try:
@@ -48,15 +50,17 @@ def claim_writer(folder: Path) -> int:
         _sweep(folder)
         while True:
             taken = [int(path.name.split("-")[1]) for path in (*list_shards(folder), *folder.glob(".writer-*"))]
-            number = max(taken, default=-1) + 1
+            mine = max(taken, default=-1) + 1 if number is None else number
+            if mine in taken:
+                raise DataError(f"writer {mine} of {folder} must be free, got one that has written or writes.")
             try:
-                with (folder / f".writer-{number:05d}").open("x") as file:
+                with (folder / f".writer-{mine:05d}").open("x") as file:
                     file.write(f"{os.getpid()} {platform.node()}")
             except FileExistsError:
                 continue
-            if not any(folder.glob(f"shard-{number:05d}-*")):  # written and released since we looked
-                return number
-            release_writer(folder, number)
+            if not any(folder.glob(f"shard-{mine:05d}-*")):  # written and released since we looked
+                return mine
+            release_writer(folder, mine)
     except OSError as error:
         raise StorageError(f"{folder} cannot be written: {error}. Choose another folder.") from error
 
@@ -73,20 +77,10 @@ def _sweep(folder: Path) -> None:
     for claim in folder.glob(".writer-*"):
         try:
             pid, _, host = claim.read_text().partition(" ")
-            if host == platform.node() and not _is_alive(int(pid)):
+            if host == platform.node() and not locks.is_alive(int(pid)):
                 release_writer(folder, int(claim.name.split("-")[1]))
         except (FileNotFoundError, ValueError):  # released, or not yet filled in
             continue
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 class DatasetWriter:

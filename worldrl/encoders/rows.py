@@ -1,6 +1,5 @@
 """Rows of features under the hash of their frame: in memory, or in append-only files that survive a kill."""
 
-import fcntl
 import json
 import os
 import weakref
@@ -11,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from worldrl import locks
 from worldrl.checkpoint import read_json, write_json
 from worldrl.errors import CheckpointError, StorageError
 
@@ -135,15 +135,10 @@ class DiskRows:
             return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             raise StorageError(f"{self.folder} cannot be written: {error}. Choose another folder.") from error
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(handle)
-            raise StorageError(f"another process writes features to {self.folder}: wait until it is done.") from error
-        self._release = weakref.finalize(self, os.close, handle)
+        handle, _ = locks.take(self.folder / "lock")
+        self._release = weakref.finalize(self, locks.release, handle)
         self._refresh()
 
     def append(self, keys: list[bytes], cls: Half, patches: Half, grid: tuple[int, int]) -> None:

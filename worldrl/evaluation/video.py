@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from worldrl.checkpoint import sweep
 from worldrl.errors import ConfigError, DataError, StorageError
 
 Frame = npt.NDArray[np.uint8]
@@ -55,6 +56,7 @@ def write_video(path: Path, frames: Iterable[Frame], *, fps: float = 20, scale: 
         raise DataError(f"frames must be at least 1, got 0: nothing to write to {path}.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path)
         write(staged, first, prepared, fps)
         staged.replace(path)
     except OSError as error:

@@ -10,6 +10,7 @@ from worldrl.errors import ConfigError
 from worldrl.recipes.demonstrations import DEMONSTRATORS, demonstrations
 from worldrl.recipes.options import check_positive, check_tensorboard, option
 from worldrl.recipes.parts import need, pipeline_at, tokens_of, use_threads
+from worldrl.recipes.stages import keeping, kept_beside
 from worldrl.recipes.telling import curve, say
 
 
@@ -29,6 +30,7 @@ class Config:
     sigma_cap: float | None = option(1.0, "highest standard deviation that refinement may reach; null for no cap")
     proprio: int = option(0, "how many numbers of proprioception the policy is shown, the first ones; 0 for all")
     price: float = option(0.6, "price of an object that the policy looks at")
+    keep_every: int = option(500, "gradient steps after which an interrupted training is kept, to go on; 0 for never")
     tensorboard: str = option("", "folder for TensorBoard; empty for none")
     seed: int = option(0, "of weights and batches")
     threads: int = option(0, "threads of torch; 0 leaves them alone")
@@ -37,8 +39,8 @@ class Config:
         """Refuse options out of range."""
         check_tensorboard(self.tensorboard)
         check_positive(steps=self.steps, batch_size=self.batch_size, lr=self.lr, sigma=self.sigma)
-        if self.own < 0:
-            raise ConfigError(f"own must be 0 or more, got {self.own}.")
+        if min(self.own, self.keep_every) < 0:
+            raise ConfigError(f"own and keep_every must be 0 or more, got {self.own} and {self.keep_every}.")
 
 
 def run(config: Config) -> None:
@@ -66,7 +68,7 @@ def run(config: Config) -> None:
             sigma_cap=config.sigma_cap,
             proprio=config.proprio,
         )
-        with curve("clone", config.tensorboard) as progress:
+        with kept_beside(config.out, every=config.keep_every), curve("clone", config.tensorboard) as progress:
             loss = clone(
                 policy,
                 torch.as_tensor(np.concatenate([obs[:end] for obs, end in zip(tokens.obs, until, strict=True)])),
@@ -78,9 +80,10 @@ def run(config: Config) -> None:
                 weights=torch.tensor(np.repeat(weights, until), dtype=torch.float32),
                 seed=config.seed,
                 progress=progress,
+                **keeping(config, "clone", pipeline=pipeline.hash, episodes=dataset.identity()),
             )
-        real_steps = sum(len(acts) for acts in tokens.acts)
-        policy.save_pretrained(Path(config.out), origin=Origin(pipeline.hash, real_steps))
+            real_steps = sum(len(acts) for acts in tokens.acts)
+            policy.save_pretrained(Path(config.out), origin=Origin(pipeline.hash, real_steps))
     gates = policy.gates()
     shares = [] if gates is None else gates.gate.clamp(0, 1).tolist()
     seen = ", ".join(f"{name} {share:.2f}" for name, share in zip(pipeline.objects, shares, strict=False))

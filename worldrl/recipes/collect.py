@@ -1,4 +1,9 @@
-"""Record episodes in MuJoCo: by an expert, by a policy, or at random."""
+"""Record episodes in MuJoCo: by an expert, by a policy, or at random.
+
+Recording adds to the data set that is there. With ``missing=true`` it records only the seeds that are not there yet: so
+whoever wants a certain number of episodes, as ``worldrl demo`` does, asks again after a stop, and gets the data set
+that it would have had without one.
+"""
 
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,7 +16,6 @@ from worldrl.errors import ConfigError
 from worldrl.recipes.options import ClusterOptions, EnvOptions, check_cluster, check_env_id, check_positive, option
 from worldrl.recipes.parts import (
     make_env,
-    make_envs,
     need,
     pipeline_at,
     seeds_for,
@@ -38,6 +42,7 @@ class Config:
     beyond: int = option(0, "decisions to go on after the first success, where the environment has terminate=false")
     seed: int = option(0, "of the run; episode seeds follow from it and from who acts")
     skip: int = option(0, "episodes of whoever acts that were recorded before; these get the seeds after theirs")
+    missing: bool = option(False, "record only those of these episodes that the data set lacks, after a stop")
     workers: int = option(1, "processes, for experts and random play")
     cluster: ClusterOptions = field(default_factory=ClusterOptions)
     slots: int = option(16, "environments stepped and encoded together, for a policy")
@@ -76,10 +81,11 @@ def _scripted(config: Config) -> Any:
     return _episodewise(config, partial(actor_for, config.policy, config.noise), role=config.policy)
 
 
-def _episodewise(config: Config, make_actor: Any, *, role: str) -> Any:
-    """Record one episode after the other in each worker, here or on a cluster."""
+def _episodewise(config: Config, make_actor: Any, *, role: str, slots: int = 1) -> Any:
+    """Record shard after shard in each worker, here or on a cluster."""
     from worldrl.data.collection import collect
 
+    on_cluster = bool(config.cluster.address)
     return collect(
         Path(config.out),
         partial(make_env, config.env.id, dict(config.env.kwargs)),
@@ -87,7 +93,9 @@ def _episodewise(config: Config, make_actor: Any, *, role: str) -> Any:
         policy=role,
         seeds=seeds_for(role, config.seed, config.episodes, skip=config.skip),
         beyond=config.beyond,
-        workers=config.cluster.workers if config.cluster.address else config.workers,
+        slots=slots,
+        missing=config.missing,
+        workers=config.cluster.workers if on_cluster else config.workers if config.policy in SCRIPTED else 1,
         env_id=config.env.id,
         env_kwargs=dict(config.env.kwargs),
         cluster=config.cluster.cluster(),
@@ -101,9 +109,8 @@ def _role(config: Config) -> str:
 
 
 def _policy(config: Config) -> Any:
+    from worldrl.agents.observing import check_objects
     from worldrl.agents.policy import DriftingActor, PolicyActor, load_policy
-    from worldrl.data.dataset import Dataset, DatasetWriter
-    from worldrl.data.rollout import roll_out
 
     if config.cluster.address:
         paths = absolute(config.policy, config.observation)  # which its nodes must have too
@@ -113,22 +120,11 @@ def _policy(config: Config) -> Any:
     cache = Path(config.features) if config.features else None
     with pipeline_at(need(config.observation, "observation pipeline"), cache) as pipeline:
         pipeline.require(origin.pipeline, owner=config.policy)
-        envs = make_envs(config.env, min(config.slots, config.episodes))
-        objects = tuple(envs[0].unwrapped.objects)
-        seeds = seeds_for(_role(config), config.seed, config.episodes, skip=config.skip)
         actor = PolicyActor(policy, pipeline, deterministic=not config.explore)
         if config.drift:
             actor = DriftingActor(policy, pipeline, drift=config.drift)
-        actor.begin(0, envs[0], seeds[0])  # refuses a task with other objects before anything is written
-        with DatasetWriter(
-            Path(config.out), env_id=config.env.id, env_kwargs=dict(config.env.kwargs), objects=objects
-        ) as writer:
-            for episode in roll_out(
-                envs, actor, seeds=seeds, record=True, policy=_role(config), beyond=config.beyond,
-                progress=bar("collect"),
-            ):  # fmt: skip
-                writer.add(episode)
-    return Dataset(Path(config.out))
+        check_objects(pipeline, make_env(config.env.id, dict(config.env.kwargs)))  # before anything is written
+        return _episodewise(config, lambda: actor, role=_role(config), slots=min(config.slots, config.episodes))
 
 
 def absolute(*paths: str) -> list[str]:

@@ -1,6 +1,5 @@
 """Fit a world model, its success classifier and its frame decoder to recorded episodes."""
 
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from worldrl.recipes.options import (
     option,
 )
 from worldrl.recipes.parts import need, pipeline_at, tasks_at, tokens_of, use_threads
+from worldrl.recipes.stages import kept_beside, kept_for
 from worldrl.recipes.telling import curve, say
 
 FEW = 1000
@@ -116,14 +116,14 @@ def run(config: Config) -> None:
         patience_s=options.patience_s,
     )  # fmt: skip
     try:
-        _fit(config, engine)
+        with kept_beside(config.out, every=options.keep_every if engine.rank == 0 else 0):
+            _fit(config, engine)
     finally:
         engine.close()
 
 
 def _fit(config: Config, engine: Any) -> None:
     """Fit the dynamics beside the other processes; the first of them judges and saves."""
-    from worldrl.world_model.descent import Stops
     from worldrl.world_model.fit import fit_dynamics
 
     with engine.first():  # the others find its features in the cache
@@ -132,23 +132,29 @@ def _fit(config: Config, engine: Any) -> None:
         found = ", ".join(f"{task.name} {task.shape}" for task in tasks)
         raise ConfigError(f"observations of all tasks must have one shape, got {found}: encode them with slots=.")
     models = [_model(config, task, index, len(tasks)) for index, task in enumerate(tasks)]
-    kept, every = Path(config.out).with_name(f"{Path(config.out).name}.training"), config.engine.keep_every
     first = engine.rank == 0
     with curve("fit dynamics", config.tensorboard if first else "") as progress:
         fit_dynamics(
             models, [task.tokens.subset(task.train) for task in tasks], steps=config.steps,
             batch_size=config.batch_size, lr=config.lr, push=config.push, reach=config.reach, blur=config.blur,
-            seed=config.seed, engine=engine, stops=Stops(kept / "dynamics", every) if every else None,
+            seed=config.seed, engine=engine, stops=_stops(config, "dynamics"),
             progress=progress if first else None,
         )  # fmt: skip
     if config.world_model.sampler == "distilled":
-        models = _taught(config, tasks, models, engine, Stops(kept / "distil", every) if every else None)
+        models = _taught(config, tasks, models, engine, _stops(config, "distil"))
     if not first:
         return
     for task, model in zip(tasks, models, strict=True):
         _judge(config, task, model)
         _save(config, task, model)
-    shutil.rmtree(kept, ignore_errors=True)
+
+
+def _stops(config: Config, what: str) -> Any:
+    """Return where a training is kept and how often; None for not at all."""
+    from worldrl.resuming import Stops
+
+    every = config.engine.keep_every
+    return Stops(kept_for(config.out) / what, every, say) if every else None
 
 
 def _taught(config: Config, tasks: list[_Task], teachers: list[Any], engine: Any, stops: Any) -> list[Any]:
@@ -231,7 +237,7 @@ def _judge(config: Config, task: _Task, model: Any) -> None:
         with curve(f"fit {label}", config.tensorboard) as progress:
             fit_success(
                 model, part, head=head, steps=config.success_steps, price=config.price, seed=config.seed,
-                progress=progress,
+                stops=_stops(config, f"{task.name}-{label}".strip("-")), progress=progress,
             )  # fmt: skip
     model.support.fit(torch.from_numpy(some_rows(seen.obs, MOST)), seed=config.seed)
     own = _few([i for i, who in enumerate(task.tokens.policies) if who in OWN])
@@ -351,6 +357,7 @@ def _decoder(config: Config, task: _Task) -> Any:
             np.concatenate([np.asarray(task.dataset[int(i)].frames) for i in chosen]),
             steps=config.decoder_steps,
             seed=config.seed,
+            stops=_stops(config, f"{task.name}-decoder".strip("-")),
             progress=progress,
         )
     return decoder

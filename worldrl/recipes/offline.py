@@ -10,6 +10,7 @@ from worldrl.errors import ConfigError
 from worldrl.recipes.demonstrations import demonstrations
 from worldrl.recipes.options import check_positive, check_tensorboard, option
 from worldrl.recipes.parts import need, pipeline_at, tokens_of, use_threads
+from worldrl.recipes.stages import keeping, kept_beside
 from worldrl.recipes.telling import curve, say
 
 METHODS = ("diffusion_policy", "td3_bc", "iql")
@@ -59,6 +60,7 @@ class Config:
     diffusion_policy: DiffusionOptions = field(default_factory=DiffusionOptions)
     td3_bc: Td3BcOptions = field(default_factory=Td3BcOptions)
     iql: IqlOptions = field(default_factory=IqlOptions)
+    keep_every: int = option(1000, "gradient steps after which an interrupted training is kept, to go on; 0 for never")
     tensorboard: str = option("", "folder for TensorBoard; empty for none")
     seed: int = option(0, "of weights, batches and noise")
     threads: int = option(0, "threads of torch; 0 leaves them alone")
@@ -69,6 +71,8 @@ class Config:
             raise ConfigError(f"method must be one of {', '.join(METHODS)}, got '{self.method}'.")
         check_tensorboard(self.tensorboard)
         check_positive(steps=self.steps, batch_size=self.batch_size, lr=self.lr)
+        if self.keep_every < 0:
+            raise ConfigError(f"keep_every must be 0 or more, got {self.keep_every}.")
 
 
 def run(config: Config) -> None:
@@ -84,8 +88,9 @@ def run(config: Config) -> None:
     with pipeline_at(need(config.observation, "observation pipeline"), cache) as pipeline:
         torch.manual_seed(config.seed)
         learn = learn_from_demonstrations if config.method == "diffusion_policy" else learn_from_everything
-        policy, loss, steps = learn(config, dataset, pipeline)
-        policy.save_pretrained(Path(config.out), origin=Origin(pipeline.hash, steps))
+        with kept_beside(config.out, every=config.keep_every):
+            policy, loss, steps = learn(config, dataset, pipeline)
+            policy.save_pretrained(Path(config.out), origin=Origin(pipeline.hash, steps))
     say(f"learnt {config.out}: {config.method}, {steps} steps of {config.episodes}, loss {loss:.4f}")
 
 
@@ -107,6 +112,7 @@ def learn_from_demonstrations(config: Config, dataset: Any, pipeline: Any) -> tu
             lr=config.lr,
             seed=config.seed,
             progress=progress,
+            **keeping(config, config.method, pipeline=pipeline.hash, episodes=dataset.identity()),
         )
     return policy, loss, len(windows)
 
@@ -135,6 +141,7 @@ def learn_from_everything(config: Config, dataset: Any, pipeline: Any) -> tuple[
             batch_size=config.batch_size,
             seed=config.seed,
             progress=progress,
+            **keeping(config, config.method, pipeline=pipeline.hash, episodes=dataset.identity()),
         )
     policy.set_training_mode(False)
     return policy, loss, len(experience)

@@ -1,8 +1,11 @@
-"""Improve a policy by PPO in imagination, without a step of MuJoCo."""
+"""Improve a policy by PPO in imagination, without a step of MuJoCo.
+
+What is kept on the way lies in ``OUT.training`` until the refined policy stands: the same command goes on from there.
+"""
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ from worldrl.envs.guards import Guards
 from worldrl.errors import ConfigError, NumericsError
 from worldrl.recipes.options import check_positive, check_tensorboard, option
 from worldrl.recipes.parts import need, use_threads
+from worldrl.recipes.stages import kept_beside, kept_for
 from worldrl.recipes.telling import say
 
 
@@ -54,6 +58,7 @@ class Config:
     sigma_cap: float | None = option(1.0, "highest standard deviation of the policy; null for none")
     guards: Guards = field(default_factory=Guards)
     trust: TrustOptions = field(default_factory=TrustOptions)
+    keep_every: int = option(4, "rollouts after which an interrupted refinement is kept, to go on from; 0 for never")
     checkpoints: int = option(0, "candidates to save beside the kept one, evenly spaced over the run")
     tensorboard: str = option("", "folder for TensorBoard; empty for none")
     seed: int = option(0, "of everything")
@@ -70,6 +75,8 @@ class Config:
         if self.sigma is not None:
             check_positive(sigma=self.sigma)
         check_positive(patience=self.trust.patience, tighten=self.trust.tighten)
+        if self.keep_every < 0:
+            raise ConfigError(f"keep_every must be 0 or more, got {self.keep_every}.")
         if self.trust.radius < 0:
             raise ConfigError(f"trust.radius must be 0 or more, got {self.trust.radius}.")
         if not 0 <= self.trust.pace <= 1:
@@ -78,6 +85,11 @@ class Config:
 
 def run(config: Config) -> dict[str, Any]:
     """Refine, choose a candidate by imagination alone, save it, and prove that nothing else changed."""
+    with kept_beside(config.out, every=config.keep_every):
+        return _refine(config)
+
+
+def _refine(config: Config) -> dict[str, Any]:
     from worldrl import checkpoint
     from worldrl.agents.policy import Origin
     from worldrl.agents.stopping import choose
@@ -159,6 +171,7 @@ def _candidates(config: Config, world: Any, policy: Any, trust: Any, *, steps: i
     """Run PPO in imagination; return the candidates and how many steps were imagined, those of trials included."""
     from worldrl.agents.refinement import refine, try_out
     from worldrl.envs.imagined import ImaginedVectorEnv
+    from worldrl.resuming import Stops
 
     starts, horizon = mix(world, config.middle, seed=config.seed), world.horizon
     env = ImaginedVectorEnv(world.model, starts, num_envs=config.envs, horizon=horizon, guards=config.guards)
@@ -188,8 +201,21 @@ def _candidates(config: Config, world: Any, policy: Any, trust: Any, *, steps: i
         learning_rate=config.lr,
         gamma=config.gamma,
         tensorboard_log=config.tensorboard or None,
+        stops=Stops(kept_for(config.out) / "refine", config.keep_every, say) if config.keep_every else None,
+        about=_about(config, world, policy),
     )
-    return candidates, env.imagined_steps + trials.imagined_steps
+    tried = sum(one.trial.count * int(one.trial.lengths.max()) for one in candidates)  # before a stop too
+    return candidates, env.imagined_steps + tried
+
+
+def _about(config: Config, world: Any, policy: Any) -> dict[str, Any]:
+    """Return what tells a refinement from others: options that change its result, the world and the policy."""
+    from worldrl import checkpoint
+
+    options = asdict(config)
+    for name in ("world", "policy", "recorded", "out", "goal", "tensorboard", "threads", "keep_every", "checkpoints"):
+        del options[name]
+    return options | {"world": world.model.hash(), "policy": checkpoint.hash_tensors(policy.state_dict())}
 
 
 def _told(candidate: Any, trust: Any) -> dict[str, Any]:

@@ -35,7 +35,10 @@ class Config:
     """Options of ``worldrl seeds``."""
 
     demo: demo_recipe.Config = field(default_factory=demo_recipe.Config)
-    seeds: list[int] = field(default_factory=lambda: [0, 1, 2], metadata={"help": "seeds; a finished one is not rerun"})
+    seeds: list[int] = field(
+        default_factory=lambda: [0, 1, 2],
+        metadata={"help": "seeds; a finished one is not rerun, one that was stopped goes on"},
+    )
     out: str = option("runs/seeds", "folder with a run folder for each seed")
     table: str = option("docs/results/demo.md", "file of the table")
 
@@ -47,7 +50,7 @@ class Config:
 
 
 def run(config: Config) -> str:
-    """Run the seeds that are not finished yet, and write the table."""
+    """Run the seeds that are not finished yet, going on with those that were begun, and write the table."""
     from worldrl import checkpoint
 
     for seed in config.seeds:
@@ -56,7 +59,6 @@ def run(config: Config) -> str:
             same_options(folder, asdict(replace(config.demo, seed=seed, out=str(folder))))
             say(f"seed {seed} is finished: {folder}")
             continue
-        set_aside(folder)
         demo_recipe.run(replace(config.demo, seed=seed, out=str(folder)))
     summaries = [checkpoint.read_json(Path(config.out) / f"seed-{seed}" / "summary.json") for seed in config.seeds]
     text = table(summaries, command(config))

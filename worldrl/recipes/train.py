@@ -1,5 +1,10 @@
-"""Train an agent in the imagination of an object-centric world model, interleaved with real interaction (OC-STORM)."""
+"""Train an agent in the imagination of an object-centric world model, interleaved with real interaction (OC-STORM).
 
+A run that was stopped goes on from the end of an episode, and ends as it would have: what is kept on the way lies in
+``OUT.training`` until all of it stands.
+"""
+
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -7,7 +12,9 @@ from typing import Any
 import numpy as np
 from omegaconf import MISSING
 
+from worldrl import signals
 from worldrl.errors import ConfigError
+from worldrl.recipes.lasting import Stretch, keep, recall
 from worldrl.recipes.options import (
     EncoderOptions,
     EnvOptions,
@@ -18,6 +25,7 @@ from worldrl.recipes.options import (
     option,
 )
 from worldrl.recipes.parts import encoder_for, fit_pipeline, make_env, seeds_for, use_threads, versions
+from worldrl.recipes.stages import is_taken, kept_beside, kept_for
 from worldrl.recipes.telling import bar, say
 from worldrl.recipes.training import Lived, Parts, as_read, evaluate, imagine, play_at_random, save_starts
 
@@ -71,6 +79,7 @@ class Config:
     )
     checks: int = option(4, "evaluations on the way, of a fifth of the episodes each; 0 for none")
     episodes: int = option(50, "held-out episodes of the evaluation at the end")
+    keep_every: int = option(1000, "real steps after which a run is kept, to go on from after a stop; 0 for never")
     seed: int = option(0, "of everything")
     threads: int = option(1, "threads of torch; 0 leaves them alone")
 
@@ -92,20 +101,27 @@ class Config:
                 f"warmup must be at least {self.storm.length} steps and less than steps={self.steps}, "
                 f"got {self.warmup}."
             )
+        if self.keep_every < 0:
+            raise ConfigError(f"keep_every must be 0 or more, got {self.keep_every}.")
         check_env_id(self.env.id)
         check_observation(self.encoder, self.objects, 0, size=self.env.kwargs.get("size"))
 
 
 def run(config: Config) -> str:
     """Play at random, fit the observation pipeline, then interleave acting and learning; evaluate and save."""
+    if Path(config.out).exists() and not is_taken(kept_for(config.out)):
+        raise ConfigError(f"out must be a new folder, got '{config.out}': name another.")
+    with kept_beside(config.out, every=config.keep_every):
+        return _run(config)
+
+
+def _run(config: Config) -> str:
     import torch
 
     from worldrl import checkpoint
     from worldrl.evaluation.memory import Stopwatch
 
     out, cache, watch = Path(config.out), Path(config.features) if config.features else None, Stopwatch()
-    if out.exists():
-        raise ConfigError(f"out must be a new folder, got '{config.out}': name another.")
     use_threads(config.threads)
     torch.set_flush_denormal(True)  # half of the time of the softmax over 255 places goes into numbers below 1e-38
     with encoder_for(config.encoder, cache) as encoder:
@@ -114,7 +130,7 @@ def run(config: Config) -> str:
             lived = play_at_random(env, steps=config.warmup, seed=config.seed)
             pipeline = _pipeline(config, env, lived, encoder)
             parts = _parts(config, env, pipeline, lived)
-        with watch.stage("train"):
+        with watch.stage("train"), signals.patient() if config.keep_every else nullcontext():
             curve = _go_on(config, env, held_out, parts)
         with watch.stage("evaluate"):
             figures = evaluate(config, held_out, parts, config.episodes) | imagine(config, held_out, parts)
@@ -193,14 +209,21 @@ def _parts(config: Config, env: Any, pipeline: Any, lived: Lived) -> Parts:
 
 def _go_on(config: Config, env: Any, held_out: Any, parts: Parts) -> list[dict[str, float]]:
     """Act and learn until the real steps are used up; return what the evaluations on the way found."""
-    losses = _learn(parts, config.warmup // config.every * config.updates)
-    actor, show, curve = parts.actor(config, deterministic=False), bar("train"), list[dict[str, float]]()
-    seeds = iter(seeds_for("policy", config.seed, config.steps))
+    at, kept = recall(config, parts), -1
+    if at is None:
+        at = Stretch(config.warmup, losses=_learn(parts, config.warmup // config.every * config.updates))
+    else:
+        kept = at.step
+    actor, show, curve, losses = parts.actor(config, deterministic=False), bar("train"), at.curve, at.losses
+    seeds = seeds_for("policy", config.seed, config.steps)
     checks = {config.steps * (i + 1) // (config.checks + 1) for i in range(config.checks)}
     over = True
-    for step in range(config.warmup, config.steps):
+    for step in range(at.step, config.steps):
         if over:
-            episode = next(seeds)
+            at.step, at.losses = step, losses
+            kept = _keep(config, parts, at, kept)
+            episode = seeds[at.episodes]
+            at.episodes += 1
             obs, _ = env.reset(seed=episode)
             actor.begin(0, env, episode)
         act = actor.act([obs], [env], np.zeros(1, np.int64))[0]
@@ -215,6 +238,15 @@ def _go_on(config: Config, env: Any, held_out: Any, parts: Parts) -> list[dict[s
             say(f"{step + 1} steps: success {found['success']:.2f}, return {found['ret']:.2f}, {_shown(losses)}")
         show(step + 1, config.steps)
     return curve
+
+
+def _keep(config: Config, parts: Parts, at: Stretch, kept: int) -> int:
+    """Keep the run if it is time, or if a signal asks for a stop; return after which step it was kept last."""
+    if config.keep_every and (kept < 0 or at.step - kept >= config.keep_every or signals.stopping()):
+        keep(config, parts, at, last=max(kept, config.warmup))
+        kept = at.step
+    signals.grant()
+    return kept
 
 
 def _learn(parts: Parts, times: int) -> dict[str, float]:

@@ -1,13 +1,15 @@
 """One update of world model and agent from what was lived through."""
 
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from worldrl.checkpoint import Checkpoint
 from worldrl.data.buffer import ReplayBuffer, Window
 from worldrl.errors import NumericsError
+from worldrl.resuming import Parts
 from worldrl.storm.model import StormWorldModel
 from worldrl.storm.steps import Steps
 
@@ -102,6 +104,27 @@ class Learner:
         _descend(loss, self._agent_optimizer, self.agent, AGENT_CLIP)
         self.agent.follow()
         return parts
+
+    def parts(self) -> Parts:
+        """Return all that an update changes, but for ``numbers``."""
+        modules, agent = {"model": self.model}, cast(nn.Module, self.agent)
+        optimizers = {"model": self._model_optimizer, "agent": self._agent_optimizer}
+        return Parts(modules | {"agent": agent}, optimizers, generators={"draws": self._chance})
+
+    def numbers(self) -> dict[str, Any]:
+        """Return the rest of it, as plain JSON."""
+        rows = dict(self._rng.bit_generator.state)
+        return self.parts().numbers() | {"imagined_steps": self.imagined_steps, "rows": rows}
+
+    def restore(self, kept: Checkpoint) -> None:
+        """Make everything what it was.
+
+        Raises:
+            CheckpointError: If what was kept does not fit.
+        """
+        self.parts().restore(kept)
+        self._rng.bit_generator.state = kept.config["rows"]
+        self.imagined_steps = int(kept.config["imagined_steps"])
 
 
 def steps_of(window: Window) -> Steps:

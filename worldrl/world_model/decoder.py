@@ -3,7 +3,6 @@
 It takes no part in learning or deciding anything.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from torch.nn.functional import pad
 from worldrl import checkpoint
 from worldrl.encoders.thumbnails import SIZE, shrink, to_frames
 from worldrl.encoders.tokenizer import emphasis
+from worldrl.resuming import Parts, Progress, Stops, run_steps
 from worldrl.types import Array
 
 
@@ -125,7 +125,8 @@ def fit_decoder(
     batch_size: int = 32,
     lr: float = 3e-3,
     seed: int = 0,
-    progress: Callable[[int, float], None] | None = None,
+    stops: Stops | None = None,
+    progress: Progress | None = None,
 ) -> float:
     """Train a decoder by the squared error of pixels.
 
@@ -137,18 +138,23 @@ def fit_decoder(
         batch_size: Frames a step.
         lr: Learning rate, falling to zero along a cosine.
         seed: Of the batches.
+        stops: What to go on from after a stop, and to keep for one; None for neither.
         progress: Called with the step and the loss.
 
     Returns:
         The mean loss of the last tenth of the steps.
+
+    Raises:
+        CheckpointError: If what ``stops`` kept is damaged.
+        ConfigError: If it is of a training with other options.
     """
-    rng = np.random.default_rng(seed)
+    batches = np.random.default_rng(seed).integers(0, len(obs), (steps, batch_size))
     decoder.train()
     optimizer = torch.optim.Adam(decoder.parameters(), lr=lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    tail: list[float] = []
-    for step in range(steps):
-        rows = rng.integers(0, len(obs), batch_size)
+
+    def take(step: int) -> float:
+        rows = batches[step]
         target = shrink(frames[rows])
         # What differs from the mean frame is small and is all that matters: it weighs ten times as much.
         weight = emphasis(target, target.mean(dim=0), 10.0)
@@ -157,9 +163,10 @@ def fit_decoder(
         loss.backward()
         optimizer.step()
         schedule.step()
-        if step >= 0.9 * steps:
-            tail.append(loss.item())
-        if progress is not None:
-            progress(step + 1, loss.item())
+        return float(loss.item())
+
+    parts = Parts({"decoder": decoder}, {"optimizer": optimizer}, {"schedule": schedule})
+    about = {"batch_size": batch_size, "lr": lr, "seed": seed, "frames": len(frames)}
+    mean = run_steps(take, steps=steps, parts=parts, stops=stops, about=about, progress=progress)
     decoder.eval()
-    return sum(tail) / max(1, len(tail))
+    return mean

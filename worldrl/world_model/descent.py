@@ -3,7 +3,7 @@
 import copy
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,25 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
-from worldrl import checkpoint
+from worldrl import checkpoint, signals
 from worldrl.errors import CheckpointError, NumericsError
+from worldrl.resuming import KIND, Progress, Stops
 from worldrl.world_model.engine import Engine
 
-KIND = "training"
 LATEST = "latest.json"
-Progress = Callable[[int, float], None]
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
-
-
-@dataclass(frozen=True)
-class Stops:
-    """Where a training that may be stopped is kept, and after how many gradient steps each time.
-
-    What is kept stays when all steps are done: whoever needs it no more removes the folder.
-    """
-
-    folder: Path
-    every: int
 
 
 class Descent:
@@ -76,11 +64,13 @@ class Descent:
         self._next = 0
         if stops is not None and (stops.folder / LATEST).exists():
             self._go_on(stops.folder)
+            stops.tell(f"found {stops.folder.name}, goes on after step {self._next} of {steps}")
 
     def run(self, loss_of: Callable[[int, int], Tensor], progress: Progress | None = None) -> float:
         """Take the steps that are left, and return the mean loss of the last tenth of all.
 
-        These are all steps, or those after the last one that was kept in ``stops``.
+        These are all steps, or those after the last one that was kept in ``stops``. There, a process that is alone
+        grants a signal once the step at hand is kept; of several, none can tell when the others would.
 
         Args:
             loss_of: Returns this process's share of the loss, given the step and which of its ``accumulate`` parts: all
@@ -89,16 +79,21 @@ class Descent:
 
         Raises:
             NumericsError: If the loss is not finite.
+            Stopped: If a signal asked for it.
         """
-        tail = list[float]()
-        for step in range(self._next, self.steps):
-            loss, done = self._take(step, partial(loss_of, step)), step + 1
-            if step >= 0.9 * self.steps:
-                tail.append(loss)
-            if progress is not None:
-                progress(done, loss)
-            if self.stops is not None and (done % self.stops.every == 0 or done == self.steps):
-                self._keep(self.stops.folder, done)
+        tail, alone = list[float](), self.stops is not None and self.engine.processes == 1
+        with signals.patient() if alone else nullcontext():
+            for step in range(self._next, self.steps):
+                loss, done = self._take(step, partial(loss_of, step)), step + 1
+                if step >= 0.9 * self.steps:
+                    tail.append(loss)
+                if progress is not None:
+                    progress(done, loss)
+                asked = alone and signals.stopping()
+                if self.stops is not None and (done % self.stops.every == 0 or done == self.steps or asked):
+                    self._keep(self.stops.folder, done)
+                if asked:
+                    signals.grant()
         return sum(tail) / max(1, len(tail))
 
     def _take(self, step: int, loss_of: Callable[[int], Tensor]) -> float:

@@ -11,9 +11,10 @@ from torch.nn.functional import one_hot
 
 from worldrl.diffusion.denoiser import Denoiser, Question
 from worldrl.errors import ConfigError
+from worldrl.resuming import Progress, Stops
 from worldrl.world_model.chance import Chance
 from worldrl.world_model.course import Course, identity, mean_loss, share
-from worldrl.world_model.descent import Descent, Progress, Stops
+from worldrl.world_model.descent import Descent
 from worldrl.world_model.engine import Engine
 from worldrl.world_model.model import DiffusionWorldModel
 from worldrl.world_model.tokens import Tokens

@@ -11,9 +11,10 @@ from worldrl.data.segments import SegmentSampler
 from worldrl.diffusion.denoiser import Question
 from worldrl.diffusion.drift import LinearDrift
 from worldrl.objects import NUMBERS
+from worldrl.resuming import Progress, Stops
 from worldrl.world_model.chance import Chance
 from worldrl.world_model.course import Course, identity, mean_loss, share
-from worldrl.world_model.descent import Descent, Progress, Stops
+from worldrl.world_model.descent import Descent
 from worldrl.world_model.engine import Engine
 from worldrl.world_model.model import DiffusionWorldModel
 from worldrl.world_model.tokens import MOST, Tokens

@@ -17,7 +17,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
 from worldrl.errors import DataError
 from worldrl.objects.gated import GatedTokens
-from worldrl.world_model.descent import Progress
+from worldrl.resuming import Progress
 from worldrl.world_model.judges import shown, train_head
 from worldrl.world_model.success import FrameSuccess
 
@@ -167,7 +167,7 @@ def fit_judge(
         obs = shown(recorded, dreams, rows, imagined=imagined, blur=blur, rng=rng)
         return binary_cross_entropy_with_logits(judge(obs, texts), answers[rows])
 
-    return train_head(judge, loss, steps=steps, lr=lr, price=price, progress=progress)
+    return train_head(judge, loss, steps=steps, lr=lr, price=price, rng=rng, progress=progress)
 
 
 def chances(answers: Float[Tensor, "n s"], kinds: Int[Tensor, " n"]) -> Float[Tensor, " n"]:

@@ -1,15 +1,17 @@
 """Fit what judges imagined observations (success and its audit), and calibrate from where their word counts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from worldrl.data.segments import Batch, SegmentSampler
+from worldrl.resuming import Parts, Progress, Stops, run_steps
 from worldrl.types import Imagined
-from worldrl.world_model.descent import Progress, descend
+from worldrl.world_model.descent import descend
 from worldrl.world_model.model import DiffusionWorldModel
 from worldrl.world_model.tokens import MOST, Tokens
 
@@ -26,6 +28,7 @@ def fit_success(
     blur: float = 0.02,
     price: float = 0.03,
     seed: int = 0,
+    stops: Stops | None = None,
     progress: Progress | None = None,
 ) -> float:
     """Train the success classifier on the next observations of expert and policy episodes.
@@ -44,6 +47,7 @@ def fit_success(
         blur: Standard deviation of the noise added to observations.
         price: Added to the loss for every object whose gate is open (``worldrl.objects.gated``).
         seed: Of batches and noise.
+        stops: What to go on from after a stop, and to keep for one; None for neither.
         progress: Called with the step and the loss.
 
     Returns:
@@ -51,6 +55,8 @@ def fit_success(
 
     Raises:
         NumericsError: If the loss is not finite.
+        CheckpointError: If what ``stops`` kept is damaged.
+        ConfigError: If it is of a training with other options.
     """
     rng = torch.Generator().manual_seed(seed + 1)
     seen = tokens.subset([i for i, policy in enumerate(tokens.policies) if policy != "random"])
@@ -63,7 +69,8 @@ def fit_success(
         obs = shown(recorded, dreams, rows, imagined=imagined, blur=blur, rng=rng)
         return binary_cross_entropy_with_logits(head(obs), answers[rows])
 
-    return train_head(head, loss, steps=steps, lr=lr, price=price, progress=progress)
+    about = {"batch_size": batch_size, "imagined": imagined, "blur": blur, "seed": seed, "transitions": len(recorded)}
+    return train_head(head, loss, steps=steps, lr=lr, price=price, rng=rng, stops=stops, about=about, progress=progress)
 
 
 @torch.no_grad()
@@ -92,26 +99,48 @@ def shown(
 
 
 def train_head(
-    head: nn.Module, loss: Callable[[], Tensor], *, steps: int, lr: float, price: float, progress: Progress | None
+    head: nn.Module,
+    loss: Callable[[], Tensor],
+    *,
+    steps: int,
+    lr: float,
+    price: float,
+    rng: torch.Generator,
+    stops: Stops | None = None,
+    about: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
 ) -> float:
-    """Take gradient steps on a loss, at a price for every open gate, and return the mean of the last tenth of them."""
+    """Take gradient steps on a loss, at a price for every open gate, and return the mean of the last tenth of them.
+
+    Args:
+        head: What learns, changed in place, and left in evaluation mode.
+        loss: Returns the loss of a batch; all its chance comes from ``rng``.
+        steps: Gradient steps.
+        lr: Learning rate, falling to zero along a cosine.
+        price: Added for every open gate.
+        rng: Of the batches.
+        stops: What to go on from after a stop, and to keep for one; None for neither.
+        about: What tells this training from others, as plain JSON.
+        progress: Called with the step and the loss.
+    """
     head.train()
     weights, gates = list(head.parameters()), getattr(head, "gated", None)
     groups = [{"params": weights}] if gates is None else gates.parameter_groups(weights)
     optimizer = torch.optim.AdamW(groups, lr=lr, weight_decay=0.1)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    tail: list[float] = []
-    for step in range(steps):
+
+    def take(step: int) -> float:
         found = loss()
         if gates is not None:
             found = found + price * gates.cost()
         descend(found, optimizer, schedule, step)
-        if step >= 0.9 * steps:
-            tail.append(found.item())
-        if progress is not None:
-            progress(step + 1, found.item())
+        return found.item()
+
+    parts = Parts({"head": head}, {"optimizer": optimizer}, {"schedule": schedule}, {"rows": rng})
+    about = {**(about or {}), "lr": lr, "price": price}
+    mean = run_steps(take, steps=steps, parts=parts, stops=stops, about=about, progress=progress)
     head.eval()
-    return sum(tail) / max(1, len(tail))
+    return mean
 
 
 RANGE = (0.3, 0.97)
