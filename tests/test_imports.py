@@ -135,12 +135,14 @@ def test_every_form_of_import_is_seen() -> None:
     assert rooms_used(ast.parse(code + "from worldrl import __version__")) == {"data", "envs", "agents", ""}
 
 
+@pytest.mark.fault(8, 9)
 @pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_nothing_that_is_read_can_run_code(path: Path) -> None:
     reads_weights = str(path.relative_to(ROOT)) == WEIGHTS_READER
     assert not dangers(path.read_text(), reads_weights=reads_weights)
 
 
+@pytest.mark.fault(8)
 @pytest.mark.parametrize(
     "code",
     [

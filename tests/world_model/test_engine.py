@@ -79,6 +79,7 @@ def stopping(tmp_path: Path) -> Stops:
     return stops
 
 
+@pytest.mark.fault(15)
 def test_a_training_that_was_stopped_ends_as_if_it_had_not_been(alone: dict[str, Any], tmp_path: Path) -> None:
     stops = stopping(tmp_path)
     assert [path.name for path in stops.folder.glob("step-*")] == ["step-20"]
@@ -95,6 +96,7 @@ def spoilt(stops: Stops, change: Callable[[dict[str, Any]], None]) -> None:
     checkpoint.write_json(stops.folder / LATEST, latest)
 
 
+@pytest.mark.fault(16)
 @pytest.mark.parametrize(
     ("change", "said"),
     [
