@@ -10,6 +10,8 @@ import sys
 import traceback
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
+from typing import Any
 
 from worldrl import __version__
 from worldrl.allocation import keep_freed_memory
@@ -17,6 +19,7 @@ from worldrl.errors import ConfigError, StorageError, WorldRLError
 from worldrl.recipes.config import compose, did_you_mean, options
 from worldrl.recipes.launch import tell_launcher
 from worldrl.recipes.table import table
+from worldrl.writable import require_writable
 
 RECIPES: dict[str, tuple[str, str]] = {
     "collect": ("worldrl.recipes.collect", "Record episodes in MuJoCo: by an expert, by a policy, or at random."),
@@ -53,7 +56,9 @@ TOOLS: dict[str, tuple[str, str]] = {
 }
 NAMED = {"reproduce": "experiment", "experiment": "name", "scenes": "action"}
 """Verbs whose first word may stand alone, and the option that it is."""
-UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS}
+UNWRITABLE = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG,
+}  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -97,9 +102,17 @@ def _run(words: list[str]) -> None:
         print(getattr(import_module(f"worldrl.recipes.{room}"), verb)(rest))
     else:
         module = import_module(RECIPES[verb][0])
-        result = module.run(compose(verb, rest, schema=module.Config))
+        config = compose(verb, rest, schema=module.Config)
+        _check_out(config)
+        result = module.run(config)
         if result is not None:
             print(result)
+
+
+def _check_out(config: Any) -> None:
+    """Refuse an ``out`` that cannot be written now, rather than when all has been computed."""
+    if getattr(config, "out", None):
+        require_writable(Path(config.out))
 
 
 def _help() -> str:

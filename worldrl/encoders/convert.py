@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from worldrl.encoders.tfjs import read_tfjs
+from worldrl.torch_file import read_state
 
 HEAD_PREFIX = "decoder."  # the saliency head that shares the file with the backbone
 CLS_POSITION, GRID_POSITIONS = "onnx::Concat_1957", "onnx::Reshape_1962"
@@ -124,12 +125,6 @@ def read_sam_onnx(path: Path) -> dict[str, Tensor]:
         else:
             named[f"{place[-2]}.{'weight' if node.op_type == 'Mul' else 'bias'}"] = weight.flatten()
     return named
-
-
-def read_state(path: Path) -> dict[str, Tensor]:
-    """Read a PyTorch state dict as it is."""
-    state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    return state
 
 
 def read_efficientnet_pth(path: Path) -> dict[str, Tensor]:
