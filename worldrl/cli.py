@@ -52,6 +52,7 @@ TOOLS: dict[str, tuple[str, str]] = {
     "sweep": ("VERB key=a,b ...", "Run a verb for every combination of options, by one of Hydra's launchers."),
     "encoders": ("list | show NAME | install NAME [archive=FILE] | verify NAME", "Look after pretrained weights."),
     "envs": ("", "List the environments."),
+    "verify": ("FOLDER", "Say whether every checkpoint and every data set below a folder is whole."),
     "doctor": ("", "Say what this machine has: versions, device, drawing, weights."),
 }
 NAMED = {"reproduce": "experiment", "experiment": "name", "scenes": "action"}

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from worldrl.data.dataset import Dataset, DatasetWriter, claim_writer, release_writer
+from worldrl.data.claims import claim_writer, release_writer
+from worldrl.data.dataset import Dataset, DatasetWriter
 from worldrl.data.manifest import put_manifest
 from worldrl.errors import ConfigError, DataError, StorageError
 

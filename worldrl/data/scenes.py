@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from worldrl import checkpoint
+from worldrl.data.shard import UNREADABLE
 from worldrl.errors import DataError
 from worldrl.scene import Camera, Scene, Thing
 from worldrl.types import Array
@@ -46,7 +47,7 @@ class SceneSet:
         self.meta: dict[str, Any] = record["meta"]
         self._rows: list[dict[str, Any]] = record["scenes"]
         for name in ARRAYS:
-            setattr(self, name, self._map(name))
+            setattr(self, name, self._map(name, record.get("files", {})))
 
     @property
     def size(self) -> int:
@@ -81,12 +82,16 @@ class SceneSet:
         """Return the questions about a scene and their answers, without reading its pictures."""
         return tuple((question, answer) for question, answer in self._rows[index]["questions"])
 
-    def _map(self, name: str) -> Array:
+    def _map(self, name: str, files: dict[str, str]) -> Array:
         path = self.folder / f"{name}.npy"
         try:
             array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
+            whole = files.get(path.name) in (None, checkpoint.sha256(path))
+            fits = array.ndim == (4 if name == "images" else 3)
+        except UNREADABLE as error:
             raise DataError(f"{path} cannot be read ({error}): make the scenes again.") from error
+        if not whole or not fits:
+            raise DataError(f"{path} is not what was written: make the scenes again.")
         if len(array) != len(self._rows) or array.dtype != ARRAYS[name]:
             raise DataError(
                 f"{path} must hold {len(self._rows)} scenes as {np.dtype(ARRAYS[name])}, got {len(array)} as "
@@ -126,9 +131,9 @@ def write_scenes(folder: Path, scenes: Iterable[Scene], *, meta: dict[str, Any])
         for name, attribute in {"images": "image", "instances": "instances", "depth": "depth"}.items():
             rows = np.stack([getattr(scene, attribute) for scene in kept]).astype(ARRAYS[name])
             np.save(staged / f"{name}.npy", rows, allow_pickle=False)
-        checkpoint.write_json(
-            staged / FILE, {"version": VERSION, "meta": meta, "scenes": [_row(scene) for scene in kept]}
-        )
+        files = {file.name: checkpoint.sha256(file) for file in sorted(staged.iterdir())}
+        record = {"version": VERSION, "meta": meta, "scenes": [_row(scene) for scene in kept], "files": files}
+        checkpoint.write_json(staged / FILE, record)
 
     checkpoint.commit(folder, write)
     return SceneSet(folder)

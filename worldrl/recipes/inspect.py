@@ -11,12 +11,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from worldrl import __version__
-from worldrl.errors import ConfigError
+from worldrl.errors import CheckpointError, ConfigError, WorldRLError
 from worldrl.recipes.table import table
 
 PACKAGES = ("torch", "numpy", "gymnasium", "mujoco", "stable-baselines3", "diffusers", "safetensors", "hydra-core")
 EXTRAS = ("metaworld", "minari", "tensorboard", "torchvision", "timm", "transformers", "open_clip_torch")
 PROBE_SECONDS = 120
+WHOLE = "whole"
 PROBE = "from worldrl.envs.rendering import shared_renderer; print(shared_renderer().backend)"
 
 
@@ -72,6 +73,41 @@ def doctor(words: Sequence[str]) -> str:
     rows += [("torch build", _torch_build()), ("GL libraries", _gl_libraries()), ("drawing", _drawing())]
     rows += [(f"weights {name}", _place(name)) for name in WEIGHTS]
     return table(rows)
+
+
+def verify(words: Sequence[str]) -> str:
+    """Read every checkpoint and every data set below a folder, and list each as whole or with what is wrong.
+
+    Raises:
+        ConfigError: If the words are not one folder that is there.
+        CheckpointError: If something is damaged; the list is printed before.
+    """
+    if len(words) != 1 or not Path(words[0]).is_dir():
+        raise ConfigError(f"verify must be followed by one folder that is there, got '{' '.join(words)}'.")
+    found = {str(file.parent): _state_of(file) for file in sorted(Path(words[0]).rglob("manifest.json"))}
+    if not found:
+        raise ConfigError(f"no checkpoint and no data set in '{words[0]}'.")
+    damaged = [place for place, state in found.items() if state != WHOLE]
+    if damaged:
+        print(table(found.items()))
+        raise CheckpointError(f"{len(damaged)} of {len(found)} are damaged: {', '.join(damaged)}.")
+    return table(found.items())
+
+
+def _state_of(file: Path) -> str:
+    """Return whether what lies around a manifest is whole, or what is wrong with it."""
+    from worldrl import checkpoint
+    from worldrl.data.dataset import Dataset
+
+    try:
+        manifest = checkpoint.read_json(file)
+        if "kind" in manifest:
+            checkpoint.load(file.parent, kind=manifest["kind"])
+        else:
+            Dataset(file.parent).verify()
+    except WorldRLError as error:
+        return str(error)
+    return WHOLE
 
 
 def _list() -> str:
