@@ -15,7 +15,7 @@ from typing import Any
 
 from worldrl import __version__
 from worldrl.allocation import keep_freed_memory
-from worldrl.errors import ConfigError, StorageError, WorldRLError
+from worldrl.errors import ConfigError, DeviceError, StorageError, WorldRLError, first_line
 from worldrl.recipes.config import compose, did_you_mean, options
 from worldrl.recipes.launch import tell_launcher
 from worldrl.recipes.table import table
@@ -146,8 +146,17 @@ def _verdict(error: BaseException) -> tuple[str, int]:
         return f"{where}: {error.strerror}. Free some space or choose another folder.", StorageError.exit_code
     if isinstance(error, WorldRLError):
         return str(error), error.exit_code
+    if _is_out_of_memory(error):
+        asked = first_line(error)
+        return f"not enough memory ({asked}): lower batch_size, slots or envs.", DeviceError.exit_code
     text = f"{type(error).__name__}: {error}".splitlines()[0]
     return f"unexpected error, {text} (--debug shows where it comes from).", 1
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Return whether memory ran out: numpy's, a GPU's, or the CPU's, for which torch has no class of its own."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    return bool(kinds & {"MemoryError", "OutOfMemoryError"}) or "can't allocate memory" in str(error)
 
 
 if __name__ == "__main__":

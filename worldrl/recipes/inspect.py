@@ -17,7 +17,9 @@ from worldrl.recipes.table import table
 PACKAGES = ("torch", "numpy", "gymnasium", "mujoco", "stable-baselines3", "diffusers", "safetensors", "hydra-core")
 EXTRAS = ("metaworld", "minari", "tensorboard", "torchvision", "timm", "transformers", "open_clip_torch")
 PROBE_SECONDS = 120
-WHOLE = "whole"
+WHOLE, ABSENT = "whole", "not installed"
+BREAKABLE = ("torchvision",)
+"""Extras whose build must be that of torch, and that cannot be imported where it is not."""
 PROBE = "from worldrl.envs.rendering import shared_renderer; print(shared_renderer().backend)"
 
 
@@ -69,7 +71,7 @@ def doctor(words: Sequence[str]) -> str:
     from worldrl.encoders.registry import WEIGHTS
 
     rows = [("worldrl", __version__), ("python", f"{platform.python_version()} on {platform.platform()}")]
-    rows += [(name, _version(name)) for name in (*PACKAGES, *EXTRAS)]
+    rows += [(name, _version(name)) for name in PACKAGES] + [(name, _extra(name)) for name in EXTRAS]
     rows += [("torch build", _torch_build()), ("GL libraries", _gl_libraries()), ("drawing", _drawing())]
     rows += [(f"weights {name}", _place(name)) for name in WEIGHTS]
     return table(rows)
@@ -161,7 +163,16 @@ def _version(name: str) -> str:
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
-        return "not installed"
+        return ABSENT
+
+
+def _extra(name: str) -> str:
+    """Return the version of an extra, and what is wrong with it where it is one that is often broken."""
+    version = _version(name)
+    if name not in BREAKABLE or version == ABSENT:
+        return version
+    works, said = _try(f"import {name}")
+    return version if works else f"{version}, broken: {said}. Install the build that is made for this torch."
 
 
 def _torch_build() -> str:
@@ -179,14 +190,19 @@ def _gl_libraries() -> str:
 
 
 def _drawing() -> str:
-    """Try to draw in a process of its own, for a broken GL library may end the process that calls it."""
+    works, said = _try(PROBE)
+    return f"works, with {said}" if works else f"broken: {said}"
+
+
+def _try(code: str) -> tuple[bool, str]:
+    """Run code in a process of its own, for a broken library may end the process that calls it; return what it says."""
     try:
-        probe = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, timeout=PROBE_SECONDS)
+        probe = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PROBE_SECONDS)
     except subprocess.TimeoutExpired:
-        return f"broken: no answer within {PROBE_SECONDS} s"
+        return False, f"no answer within {PROBE_SECONDS} s"
     if probe.returncode == 0:
-        return f"works, with {probe.stdout.strip()}"
-    return f"broken: {(probe.stderr.strip().splitlines() or [f'exit code {probe.returncode}'])[-1]}"
+        return True, probe.stdout.strip()
+    return False, (probe.stderr.strip().splitlines() or [f"exit code {probe.returncode}"])[-1]
 
 
 def _no_words(verb: str, words: Sequence[str]) -> None:
