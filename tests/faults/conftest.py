@@ -44,5 +44,5 @@ def scenes(tmp_path: Path) -> Path:
     return write_scenes(tmp_path / "scenes", [small_scene(), small_scene()], meta={"seed": 0}).folder
 
 
-settings.register_profile("faults", max_examples=25, derandomize=True, deadline=None, database=None)
+settings.register_profile("faults", max_examples=40, derandomize=True, deadline=None, database=None)
 settings.load_profile("faults")

@@ -145,7 +145,11 @@ ROWS: dict[int, Row] = {
     48: Row("a world model that promises too much", "guarded training gains what is real; unguarded falls in"),
     49: Row("a planner that looks into the simulator", "it has no way to: planning touches nothing but observations"),
     50: Row("a misspelt option", "ConfigError (exit 2): did you mean ...?"),
-    51: Row("a number out of range, NaN, of another type, too long a horizon", "ConfigError that names it, at once"),
+    51: Row(
+        "a number out of range, NaN, inf, of another type",
+        "ConfigError that names it, at once",
+        "A horizon that no episode is long enough for leaves its figures out; imagination takes that of the task.",
+    ),
     52: Row("an interpolation in a circle, an unknown group, environment or encoder", "ConfigError with what there is"),
     53: Row("a GPU that is not there, cuda:9, mps, nonsense", "DeviceError or ConfigError; never the CPU in silence"),
     54: Row(
@@ -170,5 +174,8 @@ ROWS: dict[int, Row] = {
     61: Row("TensorBoard fails", "training goes on, one warning"),
     62: Row("a wrong token, a foreign origin, a long message, a port that is taken", "refused; loopback only"),
     63: Row("another locale, spaces and letters in paths, a HOME that cannot be written, few files", "it works"),
-    64: Row("secrets in options or in the environment", "not in any file of the run"),
+    64: Row(
+        "secrets in options or in the environment",
+        "ConfigError, as options are written down; not in any file of the run",
+    ),
 }

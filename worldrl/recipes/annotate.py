@@ -1,5 +1,6 @@
 """Annotate a few frames of a task: by the simulator, or by hand in any program that paints."""
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ COLOURS = (
     (70, 240, 240), (240, 50, 230), (210, 245, 60), (250, 190, 212), (0, 128, 128), (220, 190, 255), (170, 110, 40),
 )  # fmt: skip
 """What a label is painted with, background first; colours that differ in every channel's thirds (our choice)."""
-MAX_SIDE = 4096
+MAX_SIDE = 2048
 """Of a picture that is read, in pixels (our choice)."""
 LEAST = 4
 """Pixels by which an object counts as seen."""
@@ -137,7 +138,8 @@ def _picture(path: Path) -> npt.NDArray[np.uint8]:
     from PIL import Image
 
     try:
-        with Image.open(path) as picture:
+        # From memory: from a file as many bytes are made room for as a damaged length asks for.
+        with Image.open(io.BytesIO(path.read_bytes()), formats=("PNG",)) as picture:
             side = max(picture.size)
             pixels = np.asarray(picture.convert("RGB")) if side <= MAX_SIDE else None
     except Exception as error:  # Pillow answers a damaged picture with whatever its reader trips over
