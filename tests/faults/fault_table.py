@@ -16,7 +16,7 @@ is made by `python tests/faults/fault_table.py`.
 """
 
 
-def tests_of_rows() -> dict[int, list[str]]:
+def rows_tested() -> dict[int, list[str]]:
     """Return the tests that carry the mark of each row, as ``file::test``."""
     found: defaultdict[int, list[str]] = defaultdict(list)
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
@@ -38,7 +38,7 @@ def _marked(node: ast.AST) -> Iterator[int]:
 
 def page() -> str:
     """Return what ``docs/faults.md`` must be."""
-    tests = tests_of_rows()
+    tests = rows_tested()
     parts = [HEAD]
     for chapter, rows in CHAPTERS.items():
         lines = [f"| {row} | {ROWS[row].fault} | {ROWS[row].promise} | {_answer(row, tests[row])} |" for row in rows]
