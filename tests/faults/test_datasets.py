@@ -142,6 +142,7 @@ def test_an_archive_that_declares_far_more_than_is_there_is_refused_in_little_me
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, preexec_fn=bound)
     assert done.returncode == 3, done.stderr
     assert "fields.npz is damaged" in done.stdout
+    assert ("it is compressed" in done.stdout) == compressed
 
 
 def png(width: int, height: int) -> bytes:

@@ -1,5 +1,6 @@
 """Faults of environments: actions, states that blow up, steps out of turn, and what a planner may look at."""
 
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -29,8 +30,9 @@ REAL = {
 
 
 @pytest.fixture(params=REAL)
-def env(request: pytest.FixtureRequest) -> Any:
+def env(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A real environment of each family, as it is behind gymnasium's wrappers, that draws nothing."""
+    monkeypatch.chdir(tmp_path)  # MuJoCo writes a log of its warnings where it runs
     env = REAL[request.param]().unwrapped
     env.reset(seed=0)
     yield env
