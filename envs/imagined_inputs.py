@@ -148,12 +148,18 @@ def as_device(device: str | torch.device) -> torch.device:
     """Return the device.
 
     Raises:
-        DeviceError: If it is a GPU and this machine has none.
+        DeviceError: If it is none, of another kind than cpu and cuda, or a GPU that this machine does not have.
     """
-    device = torch.device(device)
-    if device.type == "cuda" and not torch.cuda.is_available():
+    try:
+        found = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise DeviceError(f"device must be cpu, cuda or cuda:N, got '{device}'.") from error
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if found.type == "cuda" and not gpus:
         raise DeviceError(f"device must be one this machine has, got '{device}' without a GPU: use 'cpu'.")
-    return device
+    if found.type not in ("cpu", "cuda") or (found.type == "cuda" and (found.index or 0) >= gpus):
+        raise DeviceError(f"device must be cpu, cuda or cuda:N with N below {gpus}, got '{device}'.")
+    return found
 
 
 def check_support(guards: Guards | None, model: WorldModel) -> None:

@@ -12,8 +12,8 @@ from gymnasium import spaces
 from worldrl.envs.moments import Moments
 from worldrl.envs.rendering import shared_renderer
 from worldrl.envs.simulator import mujoco
-from worldrl.envs.steps import count_real_step
-from worldrl.errors import ConfigError, NumericsError
+from worldrl.envs.steps import as_action, count_real_step
+from worldrl.errors import ConfigError
 from worldrl.types import Array
 
 SCENERY = ("world", "tablelink", "RetainingWall", "base", "mocap", "wall", "")
@@ -115,12 +115,12 @@ class MetaWorldEnv(gym.Env[Any, Array]):
         """Repeat an action for one decision, or until the task is solved.
 
         Raises:
-            NumericsError: If the action is not finite.
+            DataError: If the action is of another shape.
+            NumericsError: If it is not finite.
         """
-        if not np.isfinite(action).all():
-            raise NumericsError(f"action must be finite, got {action}: check the policy's output.")
+        chosen = as_action(action, 4)
         count_real_step()
-        act = np.clip(np.asarray(action, np.float32), -1.0, 1.0)
+        act = np.clip(chosen.astype(np.float32), -1.0, 1.0)
         warnings = self.data.warning.number.sum()
         for _ in range(self.action_repeat):
             self._vector, reward, _, _, details = self.sawyer.step(act)
@@ -133,7 +133,8 @@ class MetaWorldEnv(gym.Env[Any, Array]):
         info = {"success": solved} | ({"mujoco_warning": True} if unstable else {})
         end = solved and self.terminate
         trunc = not end and (unstable or self._age >= self.max_steps)
-        return self._observe(), 1.0 if solved else float(np.clip(reward / 10.0, 0.0, 1.0)), end, trunc, info
+        rew = 1.0 if solved else 0.0 if unstable else float(np.clip(reward / 10.0, 0.0, 1.0))
+        return self._observe(), rew, end, trunc, info
 
     def render(self) -> npt.NDArray[np.uint8] | None:
         """Return the view ``(size, size, 3)`` uint8."""

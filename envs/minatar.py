@@ -9,7 +9,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from worldrl.envs.steps import count_real_step
-from worldrl.errors import ConfigError
+from worldrl.errors import ConfigError, DataError
 from worldrl.types import Array
 
 GAMES = ("asterix", "breakout", "freeway", "seaquest", "space_invaders")
@@ -74,9 +74,16 @@ class MinAtarEnv(gym.Env[Any, Any]):
         return self._observe(), {"success": False}
 
     def step(self, action: Any) -> tuple[dict[str, Array], float, bool, bool, dict[str, Any]]:
-        """Play one decision."""
+        """Play one decision.
+
+        Raises:
+            DataError: If there is no such action.
+        """
+        chosen = np.asarray(action)
+        if chosen.size != 1 or chosen.dtype.kind not in "iu" or not 0 <= chosen.item() < len(self._acts):
+            raise DataError(f"action must be one of 0 to {len(self._acts) - 1}, got {action!r}.")
         count_real_step()
-        rew, end = self._game.act(self._acts[int(action)])
+        rew, end = self._game.act(self._acts[chosen.item()])
         self._age += 1
         return self._observe(), float(rew), bool(end), not end and self._age >= self.max_steps, {"success": False}
 

@@ -13,8 +13,8 @@ from gymnasium.envs.mujoco import MujocoEnv
 from worldrl.envs.moments import Moments
 from worldrl.envs.rendering import shared_renderer
 from worldrl.envs.simulator import mujoco
-from worldrl.envs.steps import count_real_step
-from worldrl.errors import ConfigError, NumericsError
+from worldrl.envs.steps import as_action, count_real_step
+from worldrl.errors import ConfigError
 from worldrl.types import Array
 
 PROPRIO = ("actuated", "qpos", "observation")
@@ -109,12 +109,12 @@ class PixelEnv(gym.Env[Any, Array]):
         """Take one decision in the wrapped environment.
 
         Raises:
-            NumericsError: If the action is not finite.
+            DataError: If the action is of another shape.
+            NumericsError: If it is not finite.
         """
-        if not np.isfinite(action).all():
-            raise NumericsError(f"action must be finite, got {action}: check the policy's output.")
+        chosen = as_action(action, len(self._low))
         count_real_step()
-        share = (np.clip(np.asarray(action, np.float64), -1.0, 1.0) + 1.0) / 2.0
+        share = (np.clip(chosen, -1.0, 1.0) + 1.0) / 2.0
         warnings = self.data.warning.number.sum()
         act = (self._low + share * (self._high - self._low)).astype(np.float32)
         _, reward, terminated, truncated, details = self.mujoco_env.step(act)
@@ -125,7 +125,7 @@ class PixelEnv(gym.Env[Any, Array]):
         info: dict[str, Any] = {**details, "success": solved} | ({"mujoco_warning": True} if unstable else {})
         terminated = not unstable and (bool(terminated) or solved)
         truncated = not terminated and (bool(truncated) or unstable or self._age >= self.max_steps)
-        return self._observe(), float(reward), terminated, truncated, info
+        return self._observe(), 0.0 if unstable else float(reward), terminated, truncated, info
 
     def render(self) -> npt.NDArray[np.uint8] | None:
         """Return the view ``(size, size, 3)`` uint8."""

@@ -13,9 +13,9 @@ from gymnasium import spaces
 
 from worldrl.envs.rendering import shared_renderer
 from worldrl.envs.simulator import mujoco
-from worldrl.envs.steps import count_real_step
+from worldrl.envs.steps import as_action, count_real_step
 from worldrl.envs.variation import FACTORS, vary
-from worldrl.errors import ConfigError, NumericsError
+from worldrl.errors import ConfigError
 from worldrl.types import Array
 
 FRAME_SKIP = 15
@@ -112,12 +112,12 @@ class TabletopEnv(gym.Env[Any, Array]):
         """Move for one decision of 60 ms.
 
         Raises:
-            NumericsError: If the action is not finite.
+            DataError: If the action is of another shape.
+            NumericsError: If it is not finite.
         """
-        if not np.isfinite(action).all():
-            raise NumericsError(f"action must be finite, got {action}: check the policy's output.")
+        chosen = as_action(action, 4)
         count_real_step()
-        act = np.clip(np.asarray(action, np.float64), -1.0, 1.0)
+        act = np.clip(chosen, -1.0, 1.0)
         reach = self.data.qpos[:3] + REACH * act[:3]
         self.data.ctrl[:3] = np.clip(reach, self.model.jnt_range[:3, 0], self.model.jnt_range[:3, 1])
         self.data.ctrl[3:5] = OPEN * (act[3] + 1.0) / 2.0
@@ -129,7 +129,8 @@ class TabletopEnv(gym.Env[Any, Array]):
         solved = self._solved() and not unstable
         info = {"success": solved} | ({"mujoco_warning": True} if unstable else {})
         truncated = not solved and (unstable or self._age >= self.max_steps)
-        return self._observe(), 1.0 if solved else 0.9 * self._progress(), solved, truncated, info
+        rew = 1.0 if solved else 0.0 if unstable else 0.9 * self._progress()
+        return self._observe(), rew, solved, truncated, info
 
     def render(self) -> npt.NDArray[np.uint8] | None:
         """Return the view ``(size, size, 3)`` uint8."""

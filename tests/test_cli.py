@@ -102,6 +102,7 @@ def test_what_a_component_leaves_to_its_constructor_can_be_added(toy: Callable[.
     assert seen[0].arm["colour"] == "red"
 
 
+@pytest.mark.fault(50, 51, 52)
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -129,6 +130,7 @@ def test_a_wrong_option_is_refused_in_one_sentence(
     assert capsys.readouterr().err == f"worldrl: {sentence}\n"
 
 
+@pytest.mark.fault(52)
 @pytest.mark.parametrize("word", ["steps=1,2", "source=a=b", "source=[a", "arm=3", "source=${nowhere}"])
 def test_what_hydra_cannot_read_is_a_config_error_too(
     toy: Callable[..., int], capsys: pytest.CaptureFixture[str], word: str
@@ -159,6 +161,7 @@ def test_the_help_has_a_line_for_every_verb(capsys: pytest.CaptureFixture[str]) 
     assert listed == [*cli.RECIPES, *cli.TOOLS]
 
 
+@pytest.mark.fault(50)
 def test_a_misspelt_verb_is_told_the_right_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["evalute"]) == 2
     assert capsys.readouterr().err == (
@@ -166,6 +169,7 @@ def test_a_misspelt_verb_is_told_the_right_one(capsys: pytest.CaptureFixture[str
     )
 
 
+@pytest.mark.fault(6, 7)
 @pytest.mark.parametrize(
     ("error", "code", "sentence"),
     [

@@ -29,7 +29,7 @@ def holder(folder: Path) -> subprocess.Popen[str]:
     return other
 
 
-@pytest.mark.fault
+@pytest.mark.fault(17)
 def test_a_second_process_is_told_who_holds_the_folder_and_a_dead_one_is_followed(tmp_path: Path) -> None:
     """Fault 17: two processes in one run folder, and the lock of one that was killed."""
     other = holder(tmp_path / "run")

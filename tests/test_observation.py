@@ -97,6 +97,7 @@ def test_another_encoder_than_the_fitted_one_is_refused(data: dict[str, Array], 
         ObservationPipeline.from_pretrained(tmp_path / "observation", encoder=Colours("colours-2"))
 
 
+@pytest.mark.fault(14)
 def test_what_was_made_for_another_pipeline_is_refused(data: dict[str, Array]) -> None:
     with pytest.raises(CheckpointError, match="clone was made for observation pipeline abc, this one is"):
         fit(data).require("abc", owner="clone")
@@ -111,6 +112,7 @@ def test_masks_need_labels_and_no_masks_need_an_encoder(data: dict[str, Array]) 
         fit(data, masks="few")
 
 
+@pytest.mark.fault(20)
 def test_proprioception_that_is_no_number_is_refused(data: dict[str, Array]) -> None:
     broken = np.full((60, 4), np.nan, np.float32)
     with pytest.raises(DataError, match=r"proprio must be finite and \(b, 4\)"):

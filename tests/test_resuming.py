@@ -46,7 +46,7 @@ def train(stops: Stops | None = None, *, die: int = 0, ask: int = 0, seen: list[
     return checkpoint.hash_tensors(net.state_dict()), mean
 
 
-@pytest.mark.fault
+@pytest.mark.fault(15)
 @pytest.mark.parametrize("die", [3, 8, 19])
 def test_a_training_that_died_ends_as_if_it_had_not(tmp_path: Path, die: int) -> None:
     """Fault 15: interrupted at a step, resumed, and compared with an uninterrupted one."""
@@ -61,7 +61,7 @@ def test_a_training_that_died_ends_as_if_it_had_not(tmp_path: Path, die: int) ->
     assert train(stops, seen=seen) == train() and seen[-1] == 19 and len(seen) == 20 - first
 
 
-@pytest.mark.fault
+@pytest.mark.fault(57)
 def test_a_signal_is_granted_after_the_step_and_nothing_of_it_is_lost(tmp_path: Path) -> None:
     """Fault 57: SIGTERM in the middle of a gradient step."""
     stops, seen = Stops(tmp_path / "kept", 100), list[int]()
@@ -70,7 +70,7 @@ def test_a_signal_is_granted_after_the_step_and_nothing_of_it_is_lost(tmp_path: 
     assert train(stops, seen=seen) == train() and seen == list(range(7, 20))
 
 
-@pytest.mark.fault
+@pytest.mark.fault(16)
 def test_other_options_are_refused_by_the_name_of_the_first(tmp_path: Path) -> None:
     """Fault 16: going on with another learning rate, or for longer."""
     stops = Stops(tmp_path / "kept", 4)
@@ -130,7 +130,7 @@ except StorageError as error:
 """
 
 
-@pytest.mark.fault
+@pytest.mark.fault(6)
 def test_a_full_disk_leaves_what_was_kept_and_freed_space_gives_the_same(tmp_path: Path) -> None:
     """Fault 6 while going on: the disk is full at the third time that a training is kept."""
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
@@ -162,7 +162,8 @@ run_steps(take, steps=10**6, parts=Parts({"net": net}), stops=Stops(Path(sys.arg
 ABOUT = {"kind": "endless"}
 
 
-@pytest.mark.fault
+@pytest.mark.fault(4)
+@pytest.mark.fault(5)
 @pytest.mark.slow
 def test_a_process_that_is_killed_while_it_keeps_leaves_a_whole_state(tmp_path: Path) -> None:
     """Faults 4 and 5: kill -9 at random moments of keeping, again and again in one folder."""

@@ -45,14 +45,14 @@ def ended(step_s: float, *numbers: int, between_s: float = 0.0) -> tuple[int, st
     return loop.returncode, told, time.monotonic() - began
 
 
-@pytest.mark.fault
+@pytest.mark.fault(57)
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_the_first_signal_lets_the_step_finish(number: int, code: int) -> None:
     """Fault 57: SIGINT or SIGTERM in the middle of a step."""
     assert ended(0.5, number)[:2] == (code, "whole 0\nkept\n")
 
 
-@pytest.mark.fault
+@pytest.mark.fault(57)
 def test_the_second_signal_is_at_once() -> None:
     """Fault 57: SIGINT twice."""
     code, told, seconds = ended(30.0, signal.SIGINT, signal.SIGINT, between_s=0.5)

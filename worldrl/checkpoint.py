@@ -23,8 +23,10 @@ from torch import Tensor
 
 from worldrl import __version__, locks
 from worldrl.errors import CheckpointError, ConfigError, StorageError
+from worldrl.json_file import read_json as read_json
 
-MAX_JSON_BYTES = 16 * 2**20
+FORMAT = 1
+"""Of what a checkpoint folder holds; one of a later format is refused."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ def save(path: Path, *, kind: str, config: Mapping[str, Any], tensors: Mapping[s
         except SafetensorError as error:  # how it reports a full disk
             raise OSError(str(error)) from error
         files = {file.name: sha256(file) for file in sorted(folder.iterdir())}
-        manifest = {"kind": kind, "worldrl": __version__, "files": files}
+        manifest = {"kind": kind, "worldrl": __version__, "format": FORMAT, "files": files}
         (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
 
     commit(Path(path), write)
@@ -118,7 +120,7 @@ def load(path: Path, *, kind: str) -> Checkpoint:
     """Load a checkpoint folder and check it against its manifest.
 
     Raises:
-        CheckpointError: If it is missing, damaged, or of another kind.
+        CheckpointError: If it is missing, damaged, of another kind, or of a later format.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -126,6 +128,7 @@ def load(path: Path, *, kind: str) -> Checkpoint:
     path = Path(path)
     manifest = read_json(path / "manifest.json")
     found, files = manifest.get("kind"), manifest.get("files")
+    _check_format(path, manifest)
     if found != kind:
         raise CheckpointError(f"{path} must be a checkpoint of kind '{kind}', got '{found}'.")
     if not isinstance(files, dict) or not {"config.json", "weights.safetensors"} <= set(files):
@@ -164,25 +167,6 @@ def require_pipeline(mine: str, found: str, *, owner: str) -> None:
             f"{owner} was made for observation pipeline {found[:12]}, this one is {mine[:12]}: "
             "use the pipeline of its own run, or make it again."
         )
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read one JSON object of at most 16 MB.
-
-    Raises:
-        CheckpointError: If there is none.
-    """
-    try:
-        if path.stat().st_size > MAX_JSON_BYTES:
-            raise CheckpointError(f"{path} must be at most {MAX_JSON_BYTES} bytes, got {path.stat().st_size}.")
-        value = json.loads(path.read_text(), parse_constant=_refuse_constant)
-    except FileNotFoundError as error:
-        raise CheckpointError(f"no {path.name} in {path.parent}: that is not a finished checkpoint.") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} cannot be read as JSON: {error}.") from error
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{path} must hold a JSON object, got {type(value).__name__}.")
-    return value
 
 
 def sha256(path: Path) -> str:
@@ -225,8 +209,14 @@ def load_state(module: Any, tensors: Mapping[str, Tensor], *, path: Path) -> Non
     module.load_state_dict(tensors)
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
+def _check_format(path: Path, manifest: Mapping[str, Any]) -> None:
+    """Refuse what a later release may have written otherwise; the first releases did not name the format."""
+    found = manifest.get("format", FORMAT)
+    if type(found) is not int or found > FORMAT:
+        raise CheckpointError(
+            f"{path} must have a format of at most {FORMAT}, got {found!r} of worldrl {manifest.get('worldrl')}: "
+            "upgrade worldrl to read it."
+        )
 
 
 def sweep(path: Path) -> None:

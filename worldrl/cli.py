@@ -10,13 +10,16 @@ import sys
 import traceback
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
+from typing import Any
 
 from worldrl import __version__, signals
 from worldrl.allocation import keep_freed_memory
-from worldrl.errors import ConfigError, StorageError, WorldRLError
+from worldrl.errors import ConfigError, DeviceError, StorageError, WorldRLError, first_line
 from worldrl.recipes.config import compose, did_you_mean, options
 from worldrl.recipes.launch import tell_launcher
 from worldrl.recipes.table import table
+from worldrl.writable import require_writable
 
 RECIPES: dict[str, tuple[str, str]] = {
     "collect": ("worldrl.recipes.collect", "Record episodes in MuJoCo: by an expert, by a policy, or at random."),
@@ -49,11 +52,14 @@ TOOLS: dict[str, tuple[str, str]] = {
     "sweep": ("VERB key=a,b ...", "Run a verb for every combination of options, by one of Hydra's launchers."),
     "encoders": ("list | show NAME | install NAME [archive=FILE] | verify NAME", "Look after pretrained weights."),
     "envs": ("", "List the environments."),
+    "verify": ("FOLDER", "Say whether every checkpoint and every data set below a folder is whole."),
     "doctor": ("", "Say what this machine has: versions, device, drawing, weights."),
 }
 NAMED = {"reproduce": "experiment", "experiment": "name", "scenes": "action"}
 """Verbs whose first word may stand alone, and the option that it is."""
-UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS}
+UNWRITABLE = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG,
+}  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -101,9 +107,17 @@ def _run(words: list[str]) -> None:
         print(getattr(import_module(f"worldrl.recipes.{room}"), verb)(rest))
     else:
         module = import_module(RECIPES[verb][0])
-        result = module.run(compose(verb, rest, schema=module.Config))
+        config = compose(verb, rest, schema=module.Config)
+        _check_out(config)
+        result = module.run(config)
         if result is not None:
             print(result)
+
+
+def _check_out(config: Any) -> None:
+    """Refuse an ``out`` that cannot be written now, rather than when all has been computed."""
+    if getattr(config, "out", None):
+        require_writable(Path(config.out))
 
 
 def _help() -> str:
@@ -138,8 +152,17 @@ def _verdict(error: BaseException) -> tuple[str, int]:
         return f"{where}: {error.strerror}. Free some space or choose another folder.", StorageError.exit_code
     if isinstance(error, WorldRLError):
         return str(error), error.exit_code
+    if _is_out_of_memory(error):
+        asked = first_line(error)
+        return f"not enough memory ({asked}): lower batch_size, slots or envs.", DeviceError.exit_code
     text = f"{type(error).__name__}: {error}".splitlines()[0]
     return f"unexpected error, {text} (--debug shows where it comes from).", 1
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Return whether memory ran out: numpy's, a GPU's, or the CPU's, for which torch has no class of its own."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    return bool(kinds & {"MemoryError", "OutOfMemoryError"}) or "can't allocate memory" in str(error)
 
 
 if __name__ == "__main__":

@@ -133,12 +133,14 @@ def test_the_cloned_policy_is_mediocre_and_imagination_is_right_about_it(unguard
     assert unguarded.imagined[0] == pytest.approx(unguarded.real[0], abs=0.1)
 
 
+@pytest.mark.fault(48)
 def test_without_guards_success_rises_in_imagination_and_falls_in_truth(unguarded: Fate) -> None:
     assert unguarded.imagined[-1] >= unguarded.imagined[0] + 0.3
     assert unguarded.real[-1] <= unguarded.real[0] - 0.2
     assert unguarded.real[unguarded.kept] <= unguarded.real[0] - 0.05
 
 
+@pytest.mark.fault(48)
 def test_with_guards_refinement_gains_what_is_real(cloned: GaussianPolicy) -> None:
     guarded = refined(cloned, halt=True)
     assert guarded.real[guarded.kept] >= guarded.real[0] + 0.3

@@ -113,6 +113,7 @@ def test_the_average_is_short_at_first_and_then_ever_longer() -> None:
     assert warm_average(zero, one, 10**9).item() == pytest.approx(1e-4, rel=1e-3)
 
 
+@pytest.mark.fault(43)
 def test_a_loss_that_is_no_number_stops_it() -> None:
     policy = make()
     with pytest.raises(NumericsError, match="the denoising loss is nan at step 0"):

@@ -38,7 +38,7 @@ def by_diffusion(stops: Stops | None, say: Say) -> tuple[Any, float]:
     return policy, clone_chunks(policy, windows, steps=9, batch_size=4, stops=stops, progress=say)
 
 
-@pytest.mark.fault
+@pytest.mark.fault(15)
 @pytest.mark.parametrize("learnt", [by_td3, by_iql, by_diffusion])
 def test_an_interrupted_baseline_is_the_same(learnt: Callable[..., tuple[Any, float]], tmp_path: Path) -> None:
     """Fault 15: killed after step 6 of 9, gone on with from step 5."""

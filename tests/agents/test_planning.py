@@ -254,6 +254,7 @@ def test_a_search_that_cannot_be_is_refused(wrong: dict[str, Any], sentence: str
         Planner(Steady(), **wrong)
 
 
+@pytest.mark.fault(40)
 def test_what_is_not_finite_is_not_planned_with() -> None:
     with pytest.raises(NumericsError, match="must be finite, got nan or inf: shorten the horizon"):
         Planner(Steady(float("nan"))).plan(torch.zeros(1, T, 1), torch.zeros(1, T - 1, 2))

@@ -74,7 +74,7 @@ def same(found: tuple[Any, ...], wanted: tuple[Any, ...]) -> bool:
     return weights[0] == weights[1] and states[0] == states[1] and told[0] == told[1] and each and found[3] == wanted[3]
 
 
-@pytest.mark.fault
+@pytest.mark.fault(15)
 @pytest.mark.parametrize("die", [1, 4, 8])
 def test_a_refinement_that_died_ends_as_if_it_had_not(unbroken: tuple[Any, ...], tmp_path: Path, die: int) -> None:
     """Fault 15: killed at a rollout, gone on with, and compared with one that nobody killed."""
@@ -86,7 +86,7 @@ def test_a_refinement_that_died_ends_as_if_it_had_not(unbroken: tuple[Any, ...],
     assert found[2][0] == die // 3 * 3 and same(found, unbroken)
 
 
-@pytest.mark.fault
+@pytest.mark.fault(57)
 def test_a_signal_loses_less_than_a_rollout(unbroken: tuple[Any, ...], tmp_path: Path) -> None:
     """Fault 57: SIGTERM in the middle of a rollout."""
     stops = Stops(tmp_path / "kept", 100)
@@ -96,7 +96,7 @@ def test_a_signal_loses_less_than_a_rollout(unbroken: tuple[Any, ...], tmp_path:
     assert found[2][0] == 5 and same(found, unbroken)
 
 
-@pytest.mark.fault
+@pytest.mark.fault(16)
 def test_another_refinement_is_refused(tmp_path: Path) -> None:
     """Fault 16: going on with what was kept for another task."""
     stops = Stops(tmp_path / "kept", 2)

@@ -84,6 +84,7 @@ def test_the_seed_decides_what_is_drawn_and_the_last_tenth_is_told() -> None:
     assert not torch.equal(first.seen[0].acts, third.seen[0].acts)
 
 
+@pytest.mark.fault(43)
 def test_a_loss_that_is_no_number_stops_it() -> None:
     with pytest.raises(NumericsError, match="the critic's loss is nan at step 0"):
         learn(Counter(worst=float("nan")), chain(), steps=3)

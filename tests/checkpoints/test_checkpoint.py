@@ -32,6 +32,7 @@ def test_tensors_that_share_memory_or_are_not_contiguous_can_be_saved(tmp_path: 
     assert torch.equal(checkpoint.load(tmp_path / "x", kind="toy").tensors["turned"], whole.T)
 
 
+@pytest.mark.fault(1)
 @pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 0.99])
 @pytest.mark.parametrize("name", [WEIGHTS, "config.json", "manifest.json"])
 def test_a_truncated_file_is_refused_and_named(folder: Path, name: str, share: float) -> None:
@@ -40,6 +41,7 @@ def test_a_truncated_file_is_refused_and_named(folder: Path, name: str, share: f
     assert name in refusal(folder)
 
 
+@pytest.mark.fault(2)
 def test_one_flipped_bit_is_refused(folder: Path) -> None:
     content = bytearray((folder / WEIGHTS).read_bytes())
     content[-5] ^= 1
@@ -47,6 +49,7 @@ def test_one_flipped_bit_is_refused(folder: Path) -> None:
     assert "does not match its manifest" in refusal(folder)
 
 
+@pytest.mark.fault(3)
 @pytest.mark.parametrize("name", [WEIGHTS, "config.json", "manifest.json"])
 def test_a_folder_without_one_of_its_files_is_refused(folder: Path, name: str) -> None:
     (folder / name).unlink()
@@ -69,6 +72,7 @@ while True:
 """
 
 
+@pytest.mark.fault(4)
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="folders are exchanged in one step on Linux only")
 def test_a_run_killed_while_saving_leaves_a_checkpoint_that_loads(tmp_path: Path) -> None:
     path = tmp_path / "model"
@@ -90,6 +94,7 @@ def test_a_run_killed_while_saving_leaves_a_checkpoint_that_loads(tmp_path: Path
     assert [one.name for one in tmp_path.iterdir()] == ["model"]
 
 
+@pytest.mark.fault(12)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -109,6 +114,7 @@ def test_tensors_that_do_not_fit_are_named(change: dict[str, Any], message: str)
     assert checkpoint.hash_tensors(module.state_dict()) == before
 
 
+@pytest.mark.fault(12)
 def test_only_the_first_five_differences_are_told() -> None:
     with pytest.raises(CheckpointError) as caught:
         checkpoint.load_state(nn.Linear(2, 1), {f"t{i}": torch.ones(1) for i in range(9)}, path=Path("somewhere"))
@@ -141,6 +147,7 @@ def test_the_hash_does_not_change_with_order_layout_or_a_copy() -> None:
     assert checkpoint.hash_tensors({"x": turned.T.contiguous()}) == checkpoint.hash_tensors({"x": turned.T})
 
 
+@pytest.mark.fault(6)
 def test_json_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "report.json"
     checkpoint.write_json(path, {"a": 1})
@@ -156,6 +163,7 @@ def test_a_copied_checkpoint_loads(folder: Path, tmp_path: Path) -> None:
     assert checkpoint.load(tmp_path / "elsewhere", kind="toy").config == {"width": 2}
 
 
+@pytest.mark.fault(7)
 def test_json_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot be written"):

@@ -24,15 +24,18 @@ def rewrite(path: Path, name: str, content: bytes) -> None:
     (path / "manifest.json").write_text(json.dumps(manifest))
 
 
+@pytest.mark.fault(1)
 def test_truncated_weights_are_refused_even_if_the_manifest_agrees(folder: Path) -> None:
     rewrite(folder, WEIGHTS, (folder / WEIGHTS).read_bytes()[:100])
     assert WEIGHTS in refusal(folder)
 
 
+@pytest.mark.fault(3)
 def test_a_folder_that_is_not_there_is_not_a_finished_checkpoint(tmp_path: Path) -> None:
     assert "not a finished checkpoint" in refusal(tmp_path / "nothing")
 
 
+@pytest.mark.fault(3)
 @pytest.mark.parametrize("files", [None, [], {}, {"config.json": "0"}, "config.json"])
 def test_a_manifest_that_lists_nothing_useful_is_refused(folder: Path, files: Any) -> None:
     (folder / "manifest.json").write_text(json.dumps({"kind": "toy", "files": files}))
@@ -49,6 +52,7 @@ class Payload:
         return Path.touch, (self.marker,)
 
 
+@pytest.mark.fault(8)
 def test_a_pickle_under_the_name_of_weights_is_refused_and_not_run(folder: Path, tmp_path: Path) -> None:
     marker = tmp_path / "marker"
     rewrite(folder, WEIGHTS, pickle.dumps(Payload(marker)))
@@ -56,6 +60,7 @@ def test_a_pickle_under_the_name_of_weights_is_refused_and_not_run(folder: Path,
     assert not marker.exists()
 
 
+@pytest.mark.fault(11)
 @pytest.mark.parametrize(
     "config", ["[" * 100_000, '{"a": NaN}', '{"a": -Infinity}', "[1]", "7", "{", "", '{"a": "\\x"}']
 )
@@ -64,11 +69,13 @@ def test_a_config_that_is_not_a_json_object_is_refused(folder: Path, config: str
     assert "config.json" in refusal(folder)
 
 
+@pytest.mark.fault(11)
 def test_a_config_that_is_not_text_is_refused(folder: Path) -> None:
     rewrite(folder, "config.json", b"\xff\xfe\x00")
     assert "config.json" in refusal(folder)
 
 
+@pytest.mark.fault(11)
 def test_a_huge_config_is_refused_before_it_is_read(folder: Path) -> None:
     with (folder / "config.json").open("wb") as file:
         file.truncate(200 * 2**20)  # sparse
@@ -78,12 +85,14 @@ def test_a_huge_config_is_refused_before_it_is_read(folder: Path) -> None:
     assert time.perf_counter() - began < 1.0
 
 
+@pytest.mark.fault(11)
 def test_a_config_with_nan_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
         checkpoint.save(tmp_path / "x", kind="toy", config={"a": float("nan")}, tensors={})
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.fault(6)
 @pytest.mark.parametrize("what", ["fsync", "rename", "save_file"])
 def test_a_full_disk_keeps_the_old_checkpoint_and_leaves_nothing_behind(
     folder: Path, monkeypatch: pytest.MonkeyPatch, what: str
@@ -98,6 +107,7 @@ def test_a_full_disk_keeps_the_old_checkpoint_and_leaves_nothing_behind(
     assert [path.name for path in folder.parent.iterdir()] == ["model"]
 
 
+@pytest.mark.fault(6)
 def test_the_way_in_which_safetensors_reports_a_full_disk_is_a_storage_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,6 +122,7 @@ def test_the_way_in_which_safetensors_reports_a_full_disk_is_a_storage_error(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.fault(7)
 def test_a_file_where_a_folder_has_to_be_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="choose another folder"):
@@ -129,6 +140,7 @@ def test_an_existing_folder_is_replaced_whole(folder: Path, monkeypatch: pytest.
     assert [path.name for path in folder.parent.iterdir()] == ["model"]
 
 
+@pytest.mark.fault(3, 4)
 def test_leftovers_of_dead_runs_are_swept_and_those_of_living_ones_kept(folder: Path) -> None:
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
@@ -139,7 +151,7 @@ def test_leftovers_of_dead_runs_are_swept_and_those_of_living_ones_kept(folder: 
     assert left == {"model", f".tmp-model-{os.getppid()}", f".tmp-model-2-{dead.pid}"}
 
 
-@pytest.mark.fault
+@pytest.mark.fault(4)
 def test_half_written_files_of_dead_runs_are_swept_and_those_of_living_ones_kept(tmp_path: Path) -> None:
     """Fault 4: what kill -9 leaves of a file, be its end kept (a video) or not, goes when the file is written again."""
     dead = subprocess.Popen([sys.executable, "-c", ""])
@@ -151,6 +163,7 @@ def test_half_written_files_of_dead_runs_are_swept_and_those_of_living_ones_kept
     assert {path.name for path in tmp_path.iterdir()} == {"a.json", *kept}
 
 
+@pytest.mark.fault(6)
 def test_where_the_second_of_two_renames_fails_the_old_folder_is_put_back(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

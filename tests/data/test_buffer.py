@@ -41,6 +41,7 @@ def test_a_window_longer_than_what_was_lived_is_refused() -> None:
         buffer(20, 3).sample(1, 4, rng=np.random.default_rng(0))
 
 
+@pytest.mark.fault(20)
 @pytest.mark.parametrize("wrong", [{"rews": float("nan")}, {"tokens": np.full((2, 3), np.inf)}])
 def test_what_is_not_finite_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(DataError, match="must be finite"):

@@ -88,6 +88,7 @@ def test_what_a_worker_cannot_do_is_said_and_nothing_is_waited_for(nodes: Any, t
     assert not list((tmp_path / "there").glob("shard-*")) and not list((tmp_path / "there").glob(".writer-*"))
 
 
+@pytest.mark.fault(60)
 @pytest.mark.parametrize(
     ("address", "said"),
     [

@@ -39,6 +39,7 @@ def test_collecting_again_appends(tmp_path):
     assert gather(tmp_path, seeds=[1]).seeds == [4, 5, 1]
 
 
+@pytest.mark.fault(59)
 def test_an_error_in_a_worker_reaches_the_caller(tmp_path, monkeypatch):
     monkeypatch.setenv("TROUBLE", "raise")
     with pytest.raises(DataError, match="a worker failed with RuntimeError: out of ideas"):
@@ -46,6 +47,7 @@ def test_an_error_in_a_worker_reaches_the_caller(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.fault(25, 59)
 def test_a_worker_that_dies_is_reported_and_its_whole_shards_stay(tmp_path, monkeypatch):
     monkeypatch.setenv("TROUBLE", "die")
     with pytest.raises(DataError, match="a worker died with exit code -9: its finished shards are kept"):
@@ -53,6 +55,7 @@ def test_a_worker_that_dies_is_reported_and_its_whole_shards_stay(tmp_path, monk
     assert Dataset(tmp_path).seeds in ([1], [1, 1]) and visible(tmp_path) == []
 
 
+@pytest.mark.fault(59)
 def test_workers_that_are_silent_too_long_are_stopped(tmp_path):
     start = time.monotonic()
     with pytest.raises(DataError, match=r"workers must finish an episode within 0\.05 s, got none: they seem to hang"):
@@ -60,6 +63,7 @@ def test_workers_that_are_silent_too_long_are_stopped(tmp_path):
     assert time.monotonic() - start < 30 and visible(tmp_path) == [] and multiprocessing.active_children() == []
 
 
+@pytest.mark.fault(57)
 def test_an_interrupt_leaves_whole_episodes(tmp_path):
     def interrupt(done, total):
         if done == 3:

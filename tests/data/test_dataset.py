@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from worldrl.data.dataset import Dataset, DatasetWriter, claim_writer, release_writer
+from worldrl.data.claims import claim_writer, release_writer
+from worldrl.data.dataset import Dataset, DatasetWriter
 from worldrl.data.manifest import put_manifest
 from worldrl.errors import ConfigError, DataError, StorageError
 
@@ -107,6 +108,7 @@ def test_a_data_set_travels_to_another_process_without_its_data(stored):
     assert np.array_equal(pickle.loads(parcel)[0].frames, full)
 
 
+@pytest.mark.fault(63)
 def test_more_shards_than_file_descriptors_can_be_read(tmp_path, record, about):
     (episode,) = record(0)
     with DatasetWriter(tmp_path, **about, episodes_per_shard=1) as writer:
@@ -138,6 +140,7 @@ def test_an_exception_leaves_what_is_whole(tmp_path, record, about):
     assert names(tmp_path) == ["manifest.json", "shard-00000-00000", "shard-00000-00001"]
 
 
+@pytest.mark.fault(20)
 def test_an_unsound_episode_is_refused_and_the_others_stay(tmp_path, record, about):
     first, second = record(0, 1)
     bad = dataclasses.replace(second, rews=np.full_like(second.rews, np.nan))
@@ -150,6 +153,7 @@ def test_an_unsound_episode_is_refused_and_the_others_stay(tmp_path, record, abo
     assert Dataset(tmp_path).seeds == [0]
 
 
+@pytest.mark.fault(25)
 def test_a_killed_writer_loses_only_its_unfinished_shard(tmp_path):
     script = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
@@ -182,6 +186,7 @@ def test_a_killed_writer_loses_only_its_unfinished_shard(tmp_path):
     assert number == 1 and not [name for name in names(tmp_path) if name.startswith(".tmp")]
 
 
+@pytest.mark.fault(26)
 def test_writers_side_by_side_do_not_touch_each_other(tmp_path, record, about):
     one, two = DatasetWriter(tmp_path, **about), DatasetWriter(tmp_path, **about)
     with two, one:
@@ -193,12 +198,14 @@ def test_writers_side_by_side_do_not_touch_each_other(tmp_path, record, about):
     assert Dataset(tmp_path).seeds == [1, 2, 3]
 
 
+@pytest.mark.fault(26)
 def test_a_writer_number_is_given_out_once(tmp_path):
     assert [claim_writer(tmp_path) for _ in range(3)] == [0, 1, 2]
     release_writer(tmp_path, 2)
     assert claim_writer(tmp_path) == 2
 
 
+@pytest.mark.fault(26)
 def test_a_writer_number_with_shards_is_not_written_over(stored, about):
     with pytest.raises(DataError, match="writer must be free, got 0"):
         DatasetWriter(stored.folder, **about, writer=0)
@@ -217,6 +224,7 @@ def test_another_environment_is_not_mixed_in(stored, about, change, message):
         DatasetWriter(stored.folder, **{**about, **change})
 
 
+@pytest.mark.fault(19)
 def test_another_shape_is_not_mixed_in(stored, record, about):
     (episode,) = record(0)
     wide = dataclasses.replace(episode, acts=np.zeros((len(episode), 3), np.float32))
@@ -245,6 +253,7 @@ def test_bad_options_are_refused(tmp_path, about):
         DatasetWriter(tmp_path / "file" / "set", **about)
 
 
+@pytest.mark.fault(24)
 @pytest.mark.parametrize("share", [0, 0.25, 0.5, 0.99])
 @pytest.mark.parametrize(
     "name", ["frames.npy", "acts.npy", "states.npy", "success.npy", "fields.npz", "episodes.json", "manifest.json"]
@@ -256,6 +265,7 @@ def test_a_truncated_file_is_named(stored, name, share):
         Dataset(stored.folder)[2]
 
 
+@pytest.mark.fault(24)
 @pytest.mark.parametrize("name", [*(f"{name}.npy" for name in ARRAYS), "fields.npz", "episodes.json"])
 def test_a_missing_file_is_named(stored, name):
     (stored.folder / "shard-00000-00002" / name).unlink()
@@ -263,6 +273,7 @@ def test_a_missing_file_is_named(stored, name):
         Dataset(stored.folder)[4]
 
 
+@pytest.mark.fault(21)
 @pytest.mark.parametrize(
     "value",
     [
@@ -285,6 +296,7 @@ def test_episodes_that_do_not_fit_their_arrays_are_refused(stored, value):
         Dataset(stored.folder)
 
 
+@pytest.mark.fault(31)
 def test_arrays_of_another_shape_or_with_objects_are_refused(stored, tmp_path):
     path = stored.folder / "shard-00000-00000" / "proprio.npy"
     np.save(path, np.load(path).astype(np.float64))
@@ -299,6 +311,7 @@ def test_arrays_of_another_shape_or_with_objects_are_refused(stored, tmp_path):
         Dataset(stored.folder)[0]
 
 
+@pytest.mark.fault(20)
 @pytest.mark.parametrize(
     ("name", "number", "message"),
     [
@@ -317,6 +330,7 @@ def test_numbers_that_cannot_be_are_named(stored, name, number, message):
         Dataset(stored.folder)
 
 
+@pytest.mark.fault(24)
 def test_a_damaged_shard_can_be_deleted_as_the_message_says(stored):
     (stored.folder / "shard-00000-00001" / "acts.npy").write_bytes(b"")
     with pytest.raises(DataError, match=r"acts.npy is damaged"):
@@ -325,6 +339,7 @@ def test_a_damaged_shard_can_be_deleted_as_the_message_says(stored):
     assert Dataset(stored.folder).seeds == [0, 1, 4]
 
 
+@pytest.mark.fault(11, 13)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -343,6 +358,7 @@ def test_a_foreign_or_newer_manifest_is_refused(stored, change, message):
         Dataset(stored.folder)
 
 
+@pytest.mark.fault(36)
 def test_where_nothing_was_recorded_it_says_so(tmp_path, stored):
     mend = "record some with worldrl collect"
     with pytest.raises(DataError, match=f"no episodes in .*/nowhere .*{mend}"):
@@ -356,12 +372,14 @@ def test_where_nothing_was_recorded_it_says_so(tmp_path, stored):
         Dataset(stored.folder)
 
 
+@pytest.mark.fault(23)
 def test_something_else_named_like_a_shard_is_refused(stored):
     (stored.folder / "shard-copy").mkdir()
     with pytest.raises(DataError, match="shard-copy must be a folder named shard-<writer>-<number>"):
         Dataset(stored.folder)
 
 
+@pytest.mark.fault(3)
 def test_half_written_shards_are_not_seen(stored):
     shutil.copytree(stored.folder / "shard-00000-00000", stored.folder / ".tmp-shard-00009-00000-1")
     assert len(Dataset(stored.folder)) == 5

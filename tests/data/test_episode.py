@@ -20,6 +20,7 @@ def test_a_recorded_episode_passes(record):
     check_episode(episode, act_dim=2, frame_shape=(8, 8, 3))
 
 
+@pytest.mark.fault(19, 20, 21, 22)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -47,6 +48,7 @@ def test_what_is_wrong_is_named(record, change, message):
         check_episode(dataclasses.replace(episode, **change(episode)))
 
 
+@pytest.mark.fault(19)
 def test_sizes_of_another_environment_are_refused(record):
     (episode,) = record(0)
     with pytest.raises(DataError, match=r"acts must be \(\d+, 4\), got"):

@@ -56,6 +56,7 @@ def test_others_can_read_what_was_exported(stored):
     assert np.array_equal(episodes[1].infos["success"], stored[1].success)
 
 
+@pytest.mark.fault(23)
 @pytest.mark.parametrize(
     "dataset_id",
     [
@@ -81,6 +82,7 @@ def test_a_bad_id_is_refused_before_any_folder_is_made(stored, tmp_path, dataset
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.fault(23)
 def test_an_id_that_leads_out_through_a_link_is_refused(stored, tmp_path, root):
     (tmp_path / "outside").mkdir()
     root.mkdir()
@@ -96,6 +98,7 @@ def test_an_id_that_is_taken_is_refused(stored):
         export_minari(stored, "seek-v0")
 
 
+@pytest.mark.fault(6)
 def test_a_failed_export_leaves_nothing(stored, root, monkeypatch):
     def fail(dataset):
         raise OSError("disk full")
@@ -148,6 +151,7 @@ def test_what_a_foreign_data_set_lacks_is_filled_in(tmp_path):
     assert dataset.manifest.env_id == "foreign-v1" and dataset.manifest.objects == ()
 
 
+@pytest.mark.fault(22)
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize(
     ("options", "names", "message"),
@@ -165,6 +169,7 @@ def test_a_foreign_data_set_of_another_form_is_refused(tmp_path, options, names,
         import_minari("foreign-v1", tmp_path / "set", **names)
 
 
+@pytest.mark.fault(24)
 def test_a_missing_or_damaged_data_set_is_named(stored, tmp_path, root):
     with pytest.raises(DataError, match=r"no Minari data set 'nothing-v0' in .*: minari download nothing-v0"):
         import_minari("nothing-v0", tmp_path / "back")
@@ -178,6 +183,7 @@ def test_a_missing_or_damaged_data_set_is_named(stored, tmp_path, root):
         import_minari("seek-v0", tmp_path / "back")
 
 
+@pytest.mark.fault(10)
 def test_an_environment_named_in_a_data_set_is_not_imported(stored, tmp_path, root):
     export_minari(stored, "seek-v0")
     path = root / "seek-v0" / "data" / "metadata.json"
@@ -190,6 +196,7 @@ def test_an_environment_named_in_a_data_set_is_not_imported(stored, tmp_path, ro
     assert "this" not in sys.modules
 
 
+@pytest.mark.fault(56)
 def test_without_minari_the_extra_is_named(stored, monkeypatch):
     monkeypatch.setitem(sys.modules, "minari", None)
     with pytest.raises(ConfigError, match=r'need minari: pip install "worldrl\[minari\]"'):

@@ -86,7 +86,7 @@ gather(sys.argv[1], progress=tell)
 """
 
 
-@pytest.mark.fault
+@pytest.mark.fault(25)
 @pytest.mark.parametrize("after", [1, 3, 4])
 def test_a_recording_that_is_killed_keeps_every_finished_shard(tmp_path, after):
     """Fault 25: kill -9 during collection; finished shards are readable, the unfinished one is recorded again."""

@@ -17,6 +17,7 @@ def push(*act):
     return lambda observations, envs, slots: np.tile(np.array(act, np.float64), (len(slots), 1))
 
 
+@pytest.mark.fault(44)
 @pytest.mark.parametrize("slots", [2, 3, 9])
 def test_results_do_not_depend_on_the_number_of_slots(slots):
     seeds = [5, 3, 8, 1, 0, 2, 7]
@@ -71,6 +72,7 @@ def test_results_are_told_as_they_come(env):
     assert told == outcomes and counted == [(1, 2), (2, 2)]
 
 
+@pytest.mark.fault(37)
 def test_an_action_that_is_not_finite_is_named_by_seed_and_step(env):
     calls = []
 
@@ -82,6 +84,7 @@ def test_an_action_that_is_not_finite_is_named_by_seed_and_step(env):
         roll_out([env], stumble, seeds=[11], record=False)
 
 
+@pytest.mark.fault(14, 38)
 def test_actions_of_another_policy_are_refused(env):
     with pytest.raises(DataError, match=r"actions must be \(1, 2\), got \(1, 3\)"):
         roll_out([env], push(0, 0, 0), seeds=[0], record=False)
@@ -89,6 +92,7 @@ def test_actions_of_another_policy_are_refused(env):
         roll_out([env], push(2, 0), seeds=[0], record=False)
 
 
+@pytest.mark.fault(20)
 def test_a_reward_that_is_not_finite_is_refused(env, monkeypatch):
     monkeypatch.setattr(env, "step", lambda act: (env._observe(), float("nan"), False, False, {"success": False}))
     with pytest.raises(NumericsError, match=r"reward must be finite, got nan \(seed 6, step 0\)"):

@@ -155,6 +155,7 @@ def test_a_batch_moves_whole():
     assert {tensor.device.type for tensor in (moved.obs, moved.acts, moved.success, moved.padding)} == {"meta"}
 
 
+@pytest.mark.fault(20)
 def test_nan_is_refused_and_named(mapped):
     with pytest.raises(DataError, match="obs must be finite, got nan or inf in episode 1 at step 2"):
         sampler([OBS[0], np.float32([[10], [11], [np.inf]])])
@@ -185,6 +186,7 @@ def test_rows_that_do_not_hold_all_episodes_are_refused():
         Joined(np.concatenate(OBS)[:-1], [0, 4], [4, 3])
 
 
+@pytest.mark.fault(21, 36)
 def test_empty_and_ill_matched_episodes_are_refused():
     with pytest.raises(DataError, match="acts must hold at least 1 episode of at least 1 step"):
         SegmentSampler([], [], [], history=1, seed=0)

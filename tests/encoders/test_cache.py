@@ -70,6 +70,7 @@ def test_more_frames_than_a_chunk_keep_their_order(folder: Path | None) -> None:
         assert cache.misses == len(np.unique(frames, axis=0)) > 2 * 256
 
 
+@pytest.mark.fault(34)
 def test_a_frame_of_another_shape_with_the_same_bytes_is_another_frame(folder: Path | None) -> None:
     encoder = Brightness()
     with FeatureCache(folder, encoder) as cache:
@@ -107,6 +108,7 @@ def test_features_survive_the_process(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.fault(35)
 @pytest.mark.parametrize("name", ["patches.f16", "cls.f16", "sums.bin", "index.bin"])
 @pytest.mark.parametrize("change", [-3, 3])
 def test_a_torn_tail_is_computed_again(tmp_path: Path, name: str, change: int) -> None:
@@ -125,6 +127,7 @@ def test_a_torn_tail_is_computed_again(tmp_path: Path, name: str, change: int) -
     assert reopened.seen == 0
 
 
+@pytest.mark.fault(35)
 def test_keys_without_data_are_never_given_the_data_of_later_frames(tmp_path: Path) -> None:
     with FeatureCache(tmp_path, Brightness()) as cache:
         cache(frames_of(1, 2, 3))
@@ -137,6 +140,7 @@ def test_keys_without_data_are_never_given_the_data_of_later_frames(tmp_path: Pa
         assert_right(cache(frames_of(1, 2, 3, 7, 8)), 1, 2, 3, 7, 8)
 
 
+@pytest.mark.fault(35)
 @pytest.mark.parametrize("call", [1, 2, 3, 4, 5])
 def test_whichever_write_fails_no_frame_gets_the_features_of_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int
@@ -168,6 +172,7 @@ def test_whichever_write_fails_no_frame_gets_the_features_of_another(
         assert cache.misses == 0
 
 
+@pytest.mark.fault(2, 35)
 @pytest.mark.parametrize("name", ["patches.f16", "cls.f16", "sums.bin", "index.bin"])
 def test_a_row_with_a_flipped_bit_is_computed_again_and_the_others_are_not(tmp_path: Path, name: str) -> None:
     with FeatureCache(tmp_path, Brightness()) as cache:
@@ -219,6 +224,7 @@ def test_damage_that_a_reader_finds_is_mended_by_the_next_writer(tmp_path: Path)
         assert_right(cache(frames_of(1)), 1)
 
 
+@pytest.mark.fault(35)
 @pytest.mark.parametrize("change", ["width", "json", "gone"])
 def test_features_whose_description_was_damaged_are_computed_again(tmp_path: Path, change: str) -> None:
     with FeatureCache(tmp_path, Brightness()) as cache:
@@ -237,6 +243,7 @@ def test_features_whose_description_was_damaged_are_computed_again(tmp_path: Pat
     assert (encoder.seen, cache.misses) == (2, 0)
 
 
+@pytest.mark.fault(33)
 def test_another_fingerprint_finds_nothing(tmp_path: Path) -> None:
     with FeatureCache(tmp_path, Brightness()) as cache:
         cache(frames_of(1))
@@ -246,6 +253,7 @@ def test_another_fingerprint_finds_nothing(tmp_path: Path) -> None:
     assert other.seen == 1
 
 
+@pytest.mark.fault(33)
 def test_a_fingerprint_that_only_begins_the_same_is_refused(tmp_path: Path) -> None:
     with FeatureCache(tmp_path, Brightness()) as cache:
         cache(frames_of(1))
@@ -253,6 +261,7 @@ def test_a_fingerprint_that_only_begins_the_same_is_refused(tmp_path: Path) -> N
         cache(frames_of(1))
 
 
+@pytest.mark.fault(35)
 def test_a_second_writer_is_refused_and_a_reader_is_not(tmp_path: Path) -> None:
     with FeatureCache(tmp_path, Brightness()) as first:
         first(frames_of(1))
@@ -267,6 +276,7 @@ def test_a_second_writer_is_refused_and_a_reader_is_not(tmp_path: Path) -> None:
     second.close()
 
 
+@pytest.mark.fault(7)
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with FeatureCache(tmp_path / "file", Brightness()) as cache, pytest.raises(StorageError, match=r"file/a+-4x2"):

@@ -133,6 +133,7 @@ def test_options_accept_it_and_check_its_patches(timm: ModuleType) -> None:
         check_observation(EncoderOptions(name="timm:cube"), ObjectOptions(), 0, size=96)
 
 
+@pytest.mark.fault(60)
 def test_weights_that_cannot_be_had_are_told_in_one_sentence(timm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     build = timm.create_model
 
@@ -159,6 +160,7 @@ def test_it_takes_no_file_of_weights(timm: ModuleType) -> None:
         load_encoder("timm:pyramid", weights=Path("a.pth"))
 
 
+@pytest.mark.fault(56)
 @pytest.mark.parametrize("library", ["timm", "transformers", "open_clip"])
 def test_a_library_that_is_missing_is_named_with_what_installs_it(
     library: str, monkeypatch: pytest.MonkeyPatch
@@ -171,6 +173,7 @@ def test_a_library_that_is_missing_is_named_with_what_installs_it(
         load_encoder(f"{library}:a")
 
 
+@pytest.mark.fault(55)
 def test_a_library_that_is_broken_is_told_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(name: str) -> ModuleType:
         raise RuntimeError("operator torchvision::nms does not exist")

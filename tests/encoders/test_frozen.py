@@ -60,6 +60,7 @@ def test_the_features_change_most_where_the_object_is(
     assert not torch.allclose(grid[1], grid[2], atol=0.1)
 
 
+@pytest.mark.fault(34)
 @pytest.mark.weights
 def test_another_layer_gives_other_features_and_another_fingerprint(dino: Encoder, frames: Frames) -> None:
     last = Encoder(dino.backbone, name="dinov2_vits14", layer=12)
@@ -135,6 +136,7 @@ def test_black_and_white_are_normalised_as_the_weights_expect(twin: Encoder) -> 
     assert (float(pixels[0].mean()), float(pixels[1].mean())) == (-127 / 128, 1.0)
 
 
+@pytest.mark.fault(34)
 def test_another_preprocessing_has_another_fingerprint(twin: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
     for part in ("mean", "std"):
         with monkeypatch.context() as patch:
@@ -144,6 +146,7 @@ def test_another_preprocessing_has_another_fingerprint(twin: Encoder, monkeypatc
         assert other.fingerprint != twin.fingerprint
 
 
+@pytest.mark.fault(22)
 def test_channels_keep_their_order(twin: Encoder) -> None:
     red = np.zeros((1, 16, 16, 3), np.uint8)
     red[..., 0] = 255
@@ -155,12 +158,14 @@ def test_a_size_that_does_not_fit_is_refused_with_one_that_does(twin: Encoder) -
         twin(np.zeros((1, 100, 33, 3), np.uint8))
 
 
+@pytest.mark.fault(22)
 @pytest.mark.parametrize("shape", [(16, 16, 3), (0, 16, 16, 3), (1, 3, 16, 16)])
 def test_what_is_not_a_batch_of_frames_is_refused(twin: Encoder, shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"frames must be \(b, h, w, 3\) with at least one frame, got"):
         twin(np.zeros(shape, np.uint8))
 
 
+@pytest.mark.fault(22)
 def test_frames_that_are_not_bytes_are_refused(twin: Encoder) -> None:
     with pytest.raises(TypeError, match="uint8"):
         twin(np.zeros((1, 16, 16, 3), np.float32))
@@ -172,6 +177,7 @@ def test_a_layer_that_is_not_there_is_refused(layer: int) -> None:
         load_encoder("efficientnet_lite0", layer=layer, random_init=True)
 
 
+@pytest.mark.fault(53)
 @pytest.mark.parametrize("device", ["abacus", "cuda:99"])
 def test_a_device_this_machine_does_not_have_is_refused(device: str) -> None:
     with pytest.raises(DeviceError, match=f"device must be one of this machine, got '{device}'"):

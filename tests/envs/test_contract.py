@@ -39,14 +39,17 @@ def same(left: dict[str, Any], right: dict[str, Any]) -> bool:
     return left.keys() == right.keys() and all(np.array_equal(left[key], right[key]) for key in left)
 
 
+@pytest.mark.fault(47)
 def test_gymnasium_finds_nothing_to_complain_of(name: str) -> None:
     check_env(gym.make(name, size=48).unwrapped)
 
 
+@pytest.mark.fault(47)
 def test_stable_baselines_finds_nothing_to_complain_of(name: str) -> None:
     check_env_for_sb3(gym.make(name, size=64))
 
 
+@pytest.mark.fault(44)
 def test_a_seed_and_the_actions_determine_every_frame(name: str) -> None:
     first, second = ([step[0] for step in play(make(name), RandomActor(), 3)] for _ in range(2))
     assert len(first) == len(second)

@@ -38,6 +38,7 @@ def still(n: int = 3) -> Array:
     return np.zeros((n, A), np.float32)
 
 
+@pytest.mark.fault(37, 38)
 @pytest.mark.parametrize(
     ("act", "error", "text"),
     [
@@ -63,6 +64,7 @@ def test_tolerates_rounding_at_the_limits_and_read_only_actions() -> None:
     env.step(act)
 
 
+@pytest.mark.fault(40)
 @pytest.mark.parametrize("part", ["obs", "success", "disagreement"])
 def test_a_model_that_is_not_finite_is_named_and_changes_nothing(part: str) -> None:
     model = Drift()
@@ -102,6 +104,7 @@ def test_a_model_with_another_shape_is_refused() -> None:
         env.step(still())
 
 
+@pytest.mark.fault(39)
 def test_needs_a_reset_before_and_refuses_a_step_after_the_end() -> None:
     env = make()
     with pytest.raises(ResetNeeded, match="call reset"):
@@ -130,6 +133,7 @@ def test_refuses_what_it_cannot_be_made_of(options: dict[str, Any], error: type[
         make(**options)
 
 
+@pytest.mark.fault(14)
 @pytest.mark.parametrize(
     ("obs", "acts", "error", "text"),
     [
@@ -166,6 +170,7 @@ def test_refuses_wrong_seeds_and_options(seed: Any, options: Any, error: type[Ex
         make().reset(seed=seed, options=options)
 
 
+@pytest.mark.fault(53)
 def test_refuses_a_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(DeviceError, match="got 'cuda' without a GPU: use 'cpu'"):

@@ -73,6 +73,7 @@ def noisy(mode: AutoresetMode) -> tuple[VectorEnv[Any, Any, Any], VectorEnv[Any,
     return ours, SyncVectorEnv(single, autoreset_mode=mode)
 
 
+@pytest.mark.fault(45)
 @pytest.mark.parametrize("worlds", [known, noisy])
 @pytest.mark.parametrize("mode", list(AutoresetMode))
 @pytest.mark.parametrize("seed", range(3))
@@ -132,6 +133,7 @@ def test_a_step_of_all_waiting_environments_does_not_call_the_model() -> None:
     assert ends == [True, False, True, False] and model.calls == 2
 
 
+@pytest.mark.fault(39, 45)
 def test_a_disabled_environment_waits_for_its_mask() -> None:
     env = ImaginedVectorEnv(Point(), origin(), num_envs=2, horizon=9, autoreset_mode=AutoresetMode.DISABLED)
     env.reset(seed=0)

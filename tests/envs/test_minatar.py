@@ -46,6 +46,7 @@ def test_a_time_limit_truncates() -> None:
     assert env.step(0)[3] is True
 
 
+@pytest.mark.fault(38)
 def test_an_action_that_there_is_not_is_refused() -> None:
     with pytest.raises(DataError, match="action must be one of 0 to 2, got 3"):
         roll_out([MinAtarEnv(size=20)], lambda *_: np.array([3]), seeds=[0], record=False)

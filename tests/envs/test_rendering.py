@@ -77,6 +77,7 @@ def test_without_a_render_mode_nothing_is_rendered() -> None:
     assert env.render() is None
 
 
+@pytest.mark.fault(54)
 def test_a_missing_library_is_an_error_that_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(name: str) -> Any:
         raise ImportError(f"lib{name} is not installed")
@@ -87,6 +88,7 @@ def test_a_missing_library_is_an_error_that_names_what_to_install(monkeypatch: p
         PressButtonEnv(size=16).reset(seed=0)
 
 
+@pytest.mark.fault(54)
 def test_a_library_that_was_asked_for_is_not_replaced_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
@@ -101,6 +103,7 @@ def test_a_library_that_was_asked_for_is_not_replaced_by_another(monkeypatch: py
     assert asked == ["egl"]
 
 
+@pytest.mark.fault(54)
 def test_a_second_kind_of_library_is_tried_when_the_first_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     working = rendering._context
 
@@ -116,6 +119,7 @@ def test_a_second_kind_of_library_is_tried_when_the_first_is_missing(monkeypatch
     renderer.close()
 
 
+@pytest.mark.fault(54)
 def test_an_unknown_library_is_refused_in_a_process_of_its_own() -> None:
     code = "from worldrl.envs.press_button import PressButtonEnv as Env; Env(size=16).reset(seed=0)"
     done = subprocess.run(
@@ -125,6 +129,7 @@ def test_an_unknown_library_is_refused_in_a_process_of_its_own() -> None:
     assert "RenderError: MuJoCo cannot be imported with MUJOCO_GL=nonsense" in done.stderr
 
 
+@pytest.mark.fault(54)
 def test_a_library_that_mujoco_knows_but_that_needs_a_display_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MUJOCO_GL", "glfw")
     with pytest.raises(RenderError, match="MUJOCO_GL must be one of osmesa, egl or unset, got 'glfw'"):

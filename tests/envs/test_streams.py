@@ -47,6 +47,7 @@ def actions(steps: int, n: int) -> Array:
     return np.random.default_rng(0).uniform(-1, 1, (steps, n, A)).astype(np.float32)
 
 
+@pytest.mark.fault(44)
 def test_the_same_seed_gives_the_same_rollout_and_another_seed_another() -> None:
     acts = actions(10, 4)
     first, second = (rollout(make(4, horizon=3), 7, acts) for _ in range(2))
@@ -54,6 +55,7 @@ def test_the_same_seed_gives_the_same_rollout_and_another_seed_another() -> None
     assert not np.array_equal(first, rollout(make(4, horizon=3), 8, acts))
 
 
+@pytest.mark.fault(44)
 def test_an_environment_does_not_depend_on_how_many_there_are() -> None:
     acts = actions(10, 8)
     few, many = (rollout(make(n, horizon=3), 7, acts[:, :n]) for n in (4, 8))
@@ -61,6 +63,7 @@ def test_an_environment_does_not_depend_on_how_many_there_are() -> None:
     assert len(np.unique(many[1, :, 1])) == 8  # and yet no two share their noise
 
 
+@pytest.mark.fault(44)
 @pytest.mark.parametrize("mode", ["SameStep", "NextStep"])
 def test_an_environment_does_not_depend_on_when_the_others_end(mode: str) -> None:
     acts = actions(12, 3)

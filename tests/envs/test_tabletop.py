@@ -25,6 +25,7 @@ def test_a_number_out_of_range_is_refused(wrong: dict[str, int]) -> None:
         ReachEnv(**wrong)
 
 
+@pytest.mark.fault(37)
 def test_an_action_that_is_not_finite_is_refused() -> None:
     env = ReachEnv(size=16)
     env.reset(seed=0)

@@ -52,6 +52,7 @@ def test_a_gif_has_the_rate_asked_for(tmp_path: Path) -> None:
     assert iio.immeta(tmp_path / "film.gif", index=0)["duration"] == 50
 
 
+@pytest.mark.fault(27)
 @reads_mp4
 def test_odd_sides_are_padded_and_not_resized(tmp_path: Path) -> None:
     frames = np.full((3, 33, 47, 3), 200, np.uint8)
@@ -73,6 +74,7 @@ def test_scale_enlarges_every_pixel(tmp_path: Path) -> None:
     assert back.sum() == 5 * 5 * 3 * 255
 
 
+@pytest.mark.fault(27)
 @reads_mp4
 def test_one_frame_is_a_video(tmp_path: Path) -> None:
     write_video(tmp_path / "film.mp4", plain(1))
@@ -93,6 +95,7 @@ def test_frames_are_taken_one_at_a_time(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["film.mp4"]
 
 
+@pytest.mark.fault(6, 27)
 @pytest.mark.parametrize("name", ["film.mp4", "film.gif"])
 def test_a_failure_keeps_the_old_film_and_leaves_no_half_of_the_new(tmp_path: Path, name: str) -> None:
     write_video(tmp_path / name, plain(2))
@@ -110,6 +113,7 @@ def test_a_failure_keeps_the_old_film_and_leaves_no_half_of_the_new(tmp_path: Pa
     assert len(list(tmp_path.iterdir())) == 1
 
 
+@pytest.mark.fault(27)
 def test_ffmpeg_that_fails_is_a_storage_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for broken in ("/bin/false", "/bin/true", str(tmp_path / "nowhere")):
         monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", broken)
@@ -125,6 +129,7 @@ def test_a_folder_that_is_a_file_is_a_storage_error(tmp_path: Path) -> None:
             write_video(tmp_path / "file" / name, plain(2))
 
 
+@pytest.mark.fault(27)
 def test_wrong_input_is_refused_at_the_door(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="frames must be at least 1, got 0"):
         write_video(tmp_path / "film.mp4", [])

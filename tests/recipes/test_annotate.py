@@ -53,6 +53,7 @@ def test_what_is_painted_is_read(episodes: Path, tmp_path: Path, capsys: pytest.
     np.testing.assert_array_equal(read.frames, true.frames)
 
 
+@pytest.mark.fault(27)
 def test_wrong_paint_is_refused(episodes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = [f"episodes={episodes}", "shots=1", f"paint={tmp_path / 'paint'}", f"out={tmp_path / 'a'}"]
     assert annotate(*words) == 0

@@ -101,14 +101,14 @@ def test_a_finished_run_says_so_and_returns_its_table(run: Path, capsys: pytest.
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.name != ".lock"} == before
 
 
-@pytest.mark.fault
+@pytest.mark.fault(16)
 def test_a_run_does_not_go_on_under_other_options(run: Path) -> None:
     """Fault 16: the first option that differs is named, with what it was."""
     with pytest.raises(ConfigError, match=r"fit_steps must be 40 to go on with .*, got 41"):
         demo.run(tiny(run, fit_steps=41))
 
 
-@pytest.mark.fault
+@pytest.mark.fault(15)
 def test_a_run_whose_last_stages_are_missing_makes_only_those(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

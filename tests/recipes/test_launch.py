@@ -32,6 +32,7 @@ def test_a_process_tells_its_launcher_and_not_the_user(tmp_path: Path, monkeypat
     assert json.loads((tmp_path / "error.json").read_text())["message"]["message"] == "gone"
 
 
+@pytest.mark.fault(53)
 def test_processes_that_there_cannot_be_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DeviceError, match="3 processes need 3 GPUs, got 0"):
         monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
@@ -51,6 +52,7 @@ def test_where_a_process_fails_its_sentence_is_said_once(tmp_path: Path) -> None
     assert not (tmp_path / "world").exists()
 
 
+@pytest.mark.fault(59)
 @pytest.mark.slow
 def test_where_a_process_is_killed_the_others_are_stopped(tmp_path: Path) -> None:
     code = (

@@ -70,6 +70,7 @@ def test_an_experiment_that_nobody_wrote_is_refused(tmp_path: Path) -> None:
     assert result.returncode == 2 and "experiment must be one of world4rl, got 'world4'" in result.stderr
 
 
+@pytest.mark.fault(56)
 def test_a_missing_extra_is_one_sentence_with_the_install_line(monkeypatch: pytest.MonkeyPatch) -> None:
     from worldrl.errors import ConfigError
     from worldrl.recipes import reproduce as recipe

@@ -50,7 +50,7 @@ def test_stages_that_are_done_are_skipped_and_what_was_begun_goes_on(
     assert run.seconds["fit"] >= before["seconds"]["fit"] and run.peak_memory_gb > 0
 
 
-@pytest.mark.fault
+@pytest.mark.fault(16)
 def test_a_run_goes_on_under_the_same_options_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Fault 16: another seed is refused by name; threads, wherever they stand, may differ and are told."""
     with run_at(tmp_path, Config()):
@@ -90,7 +90,7 @@ except StorageError as error:
 """
 
 
-@pytest.mark.fault
+@pytest.mark.fault(17)
 def test_a_second_process_does_not_write_into_a_run(tmp_path: Path) -> None:
     """Fault 17: two processes with one run folder; the second exits with 8."""
     command = [sys.executable, "-c", SECOND, str(tmp_path), str(Path(__file__).parent)]

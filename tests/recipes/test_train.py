@@ -51,7 +51,8 @@ def test_discrete_actions_are_played(tmp_path: Path) -> None:
     assert checkpoint.read_json(out / "summary.json")["ret"] >= 0.0
 
 
-@pytest.mark.fault
+@pytest.mark.fault(15)
+@pytest.mark.fault(16)
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -23,7 +23,9 @@ def lines(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
-@pytest.mark.fault
+@pytest.mark.fault(4)
+@pytest.mark.fault(15)
+@pytest.mark.fault(57)
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 def test_runs_that_are_killed_anywhere_end_as_if_they_had_not_been(tmp_path: Path) -> None:

@@ -81,6 +81,7 @@ def stopping(tmp_path: Path) -> Stops:
     return stops
 
 
+@pytest.mark.fault(15)
 def test_a_training_that_was_stopped_ends_as_if_it_had_not_been(alone: dict[str, Any], tmp_path: Path) -> None:
     stops = stopping(tmp_path)
     assert [path.name for path in stops.folder.glob("step-*")] == ["step-20"]
@@ -91,7 +92,7 @@ def test_a_training_that_was_stopped_ends_as_if_it_had_not_been(alone: dict[str,
     assert again["losses"] == [] and again["weights"] == alone["weights"]
 
 
-@pytest.mark.fault
+@pytest.mark.fault(5)
 def test_killed_before_the_old_state_is_removed_the_new_one_counts(
     alone: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,6 +117,7 @@ def spoilt(stops: Stops, change: Callable[[dict[str, Any]], None]) -> None:
     checkpoint.write_json(stops.folder / LATEST, latest)
 
 
+@pytest.mark.fault(16)
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -22,6 +22,7 @@ def model() -> DiffusionWorldModel:
     return DiffusionWorldModel(obs_shape=(3, 4), act_dim=2, net=TOKEN_SIZES["tiny"])
 
 
+@pytest.mark.fault(10)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -41,6 +42,7 @@ def test_a_config_of_something_else_is_refused(
     assert LURE not in sys.modules
 
 
+@pytest.mark.fault(12)
 def test_weights_of_another_shape_are_refused(model: DiffusionWorldModel, tmp_path: Path) -> None:
     tensors = model.state_dict() | {"denoiser.weight": torch.ones(3, 5)}
     checkpoint.save(tmp_path / "x", kind="world_model", config=model.config(), tensors=tensors)
@@ -48,6 +50,7 @@ def test_weights_of_another_shape_are_refused(model: DiffusionWorldModel, tmp_pa
         DiffusionWorldModel.from_pretrained(tmp_path / "x")
 
 
+@pytest.mark.fault(10)
 @pytest.mark.parametrize("name", ["GaussianPolicy", "DiffusionPolicy"])
 @pytest.mark.parametrize(
     "config",
@@ -65,6 +68,7 @@ def test_a_policy_without_its_config_is_refused(name: str, config: dict[str, Any
     assert LURE not in sys.modules
 
 
+@pytest.mark.fault(10)
 @pytest.mark.parametrize("name", [f"{LURE}.geohash", "ActorCriticPolicy", 3, None])
 def test_a_policy_of_a_class_that_is_not_registered_is_refused_and_not_imported(name: Any, tmp_path: Path) -> None:
     config = {"class": name, "origin": {"pipeline": ""}, "obs_shape": [3, 4], "act_dim": 2}

@@ -15,8 +15,9 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, cast
 
+from worldrl.data.claims import claim_writer, release_writer
 from worldrl.data.cluster import Cluster, run_episodes
-from worldrl.data.dataset import Dataset, DatasetWriter, claim_writer, release_writer
+from worldrl.data.dataset import Dataset, DatasetWriter
 from worldrl.data.manifest import plain
 from worldrl.data.missing import find_lack
 from worldrl.data.rollout import Actor, AnyEnv, roll_out

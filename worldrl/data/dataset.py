@@ -7,9 +7,6 @@ several processes may record into one folder at the same time; the order of epis
 import copy
 import hashlib
 import json
-import os
-import platform
-import shutil
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -19,7 +16,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from worldrl import locks
+from worldrl.data.claims import claim_writer, release_writer
 from worldrl.data.episode import check_episode
 from worldrl.data.manifest import (
     NAME,
@@ -31,56 +28,21 @@ from worldrl.data.manifest import (
     put_manifest,
     read_manifest,
 )
-from worldrl.data.shard import Record, cut, list_shards, open_arrays, read_fields, read_records, shard_name, write_shard
-from worldrl.errors import DataError, StorageError
+from worldrl.data.shard import (
+    Record,
+    check_files,
+    cut,
+    list_shards,
+    open_arrays,
+    read_fields,
+    read_records,
+    shard_name,
+    write_shard,
+)
+from worldrl.errors import DataError
 from worldrl.types import Array, Episode
 
 OPEN_SHARDS = 16  # at once; every memory map holds a file descriptor
-
-
-def claim_writer(folder: Path, number: int | None = None) -> int:
-    """Take a writer number of a data set, the next free one if None; no other process gets it until `release_writer`.
-
-    Raises:
-        DataError: If ``number`` is not free.
-        StorageError: If the folder cannot be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _sweep(folder)
-        while True:
-            taken = [int(path.name.split("-")[1]) for path in (*list_shards(folder), *folder.glob(".writer-*"))]
-            mine = max(taken, default=-1) + 1 if number is None else number
-            if mine in taken:
-                raise DataError(f"writer {mine} of {folder} must be free, got one that has written or writes.")
-            try:
-                with (folder / f".writer-{mine:05d}").open("x") as file:
-                    file.write(f"{os.getpid()} {platform.node()}")
-            except FileExistsError:
-                continue
-            if not any(folder.glob(f"shard-{mine:05d}-*")):  # written and released since we looked
-                return mine
-            release_writer(folder, mine)
-    except OSError as error:
-        raise StorageError(f"{folder} cannot be written: {error}. Choose another folder.") from error
-
-
-def release_writer(folder: Path, number: int) -> None:
-    """Give a writer number back and sweep what a killed writer of that number left half-written."""
-    for path in folder.glob(f".tmp-shard-{number:05d}-*"):
-        shutil.rmtree(path, ignore_errors=True)
-    (folder / f".writer-{number:05d}").unlink(missing_ok=True)
-
-
-def _sweep(folder: Path) -> None:
-    """Release the numbers of writers that died on this machine."""
-    for claim in folder.glob(".writer-*"):
-        try:
-            pid, _, host = claim.read_text().partition(" ")
-            if host == platform.node() and not locks.is_alive(int(pid)):
-                release_writer(folder, int(claim.name.split("-")[1]))
-        except (FileNotFoundError, ValueError):  # released, or not yet filled in
-            continue
 
 
 class DatasetWriter:
@@ -176,7 +138,8 @@ class DatasetWriter:
 class Dataset:
     """Recorded episodes, read through memory maps: ``dataset[i]`` reads nothing until its arrays are used.
 
-    Arrays are read-only; copy one before handing it to torch. Every shard's sizes are checked on opening.
+    Arrays are read-only; copy one before handing it to torch. Every shard's sizes are checked on opening, and its bits
+    when one of its episodes is first asked for.
 
     Args:
         folder: The data set.
@@ -192,6 +155,7 @@ class Dataset:
         self.manifest = read_manifest(self.folder)
         self._entries: list[tuple[Path, int]] = []
         self._records: dict[Path, list[Record]] = {}
+        self._checked: set[Path] = set()
         self._open: OrderedDict[Path, tuple[dict[str, Array], list[dict[str, Array]]]] = OrderedDict()
         for path in list_shards(self.folder):
             self._records[path] = read_records(path)
@@ -277,12 +241,27 @@ class Dataset:
         view._entries = [self._entries[index] for index in chosen]
         return view
 
+    def verify(self) -> None:
+        """Read everything once.
+
+        Raises:
+            DataError: At the first bit that is not what was written.
+        """
+        for path in self._records:
+            self._check(path)
+
+    def _check(self, path: Path) -> None:
+        if path not in self._checked:
+            check_files(path)
+            self._checked.add(path)
+
     def _each(self) -> Iterator[Record]:
         return (self._records[path][index] for path, index in self._entries)
 
     def _shard(self, path: Path) -> tuple[dict[str, Array], list[dict[str, Array]]]:
         """Open a shard, or find it open; the one unused longest is closed when too many are."""
         if path not in self._open:
+            self._check(path)
             records = self._records[path]
             self._open[path] = open_arrays(path, records, self.manifest), read_fields(path, len(records))
             if len(self._open) > OPEN_SHARDS:

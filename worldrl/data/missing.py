@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from worldrl.data.dataset import release_writer
+from worldrl.data.claims import release_writer
 from worldrl.data.shard import list_shards, read_records
 from worldrl.errors import DataError
 

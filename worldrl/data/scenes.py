@@ -46,7 +46,7 @@ class SceneSet:
         self.meta: dict[str, Any] = record["meta"]
         self._rows: list[dict[str, Any]] = record["scenes"]
         for name in ARRAYS:
-            setattr(self, name, self._map(name))
+            setattr(self, name, self._map(name, record.get("files", {})))
 
     @property
     def size(self) -> int:
@@ -57,16 +57,11 @@ class SceneSet:
         return len(self._rows)
 
     def __getitem__(self, index: int) -> Scene:
-        row = self._rows[index]
         return Scene(
             np.array(self.images[index]),
             np.array(self.instances[index]),
             self.depth[index].astype(np.float32),
-            tuple(_thing(one) for one in row["things"]),
-            _camera(row["camera"]),
-            np.array(row["ground"]),
-            tuple(row["captions"]),
-            tuple((question, answer) for question, answer in row["questions"]),
+            *_told(self._rows[index]),
         )
 
     def things(self, index: int) -> tuple[Thing, ...]:
@@ -81,12 +76,16 @@ class SceneSet:
         """Return the questions about a scene and their answers, without reading its pictures."""
         return tuple((question, answer) for question, answer in self._rows[index]["questions"])
 
-    def _map(self, name: str) -> Array:
+    def _map(self, name: str, files: dict[str, str]) -> Array:
         path = self.folder / f"{name}.npy"
         try:
             array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
+            whole = files.get(path.name) in (None, checkpoint.sha256(path))
+            fits = array.ndim == (4 if name == "images" else 3)
+        except Exception as error:  # numpy answers a damaged file with whatever its reader trips over
             raise DataError(f"{path} cannot be read ({error}): make the scenes again.") from error
+        if not whole or not fits:
+            raise DataError(f"{path} is not what was written: make the scenes again.")
         if len(array) != len(self._rows) or array.dtype != ARRAYS[name]:
             raise DataError(
                 f"{path} must hold {len(self._rows)} scenes as {np.dtype(ARRAYS[name])}, got {len(array)} as "
@@ -126,9 +125,9 @@ def write_scenes(folder: Path, scenes: Iterable[Scene], *, meta: dict[str, Any])
         for name, attribute in {"images": "image", "instances": "instances", "depth": "depth"}.items():
             rows = np.stack([getattr(scene, attribute) for scene in kept]).astype(ARRAYS[name])
             np.save(staged / f"{name}.npy", rows, allow_pickle=False)
-        checkpoint.write_json(
-            staged / FILE, {"version": VERSION, "meta": meta, "scenes": [_row(scene) for scene in kept]}
-        )
+        files = {file.name: checkpoint.sha256(file) for file in sorted(staged.iterdir())}
+        record = {"version": VERSION, "meta": meta, "scenes": [_row(scene) for scene in kept], "files": files}
+        checkpoint.write_json(staged / FILE, record)
 
     checkpoint.commit(folder, write)
     return SceneSet(folder)
@@ -140,6 +139,10 @@ def _read(folder: Path) -> dict[str, Any]:
     try:
         record: dict[str, Any] = checkpoint.read_json(folder / FILE)
         version = record["version"]
+        for row in record["scenes"]:
+            _told(row)
+        if not isinstance(record["meta"], dict) or not isinstance(record.get("files", {}), dict):
+            raise TypeError("meta and files must be objects")
     except Exception as error:
         raise DataError(f"{folder / FILE} cannot be read: make the scenes again.") from error
     if version != VERSION:
@@ -170,11 +173,24 @@ def _row(scene: Scene) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _told(row: dict[str, Any]) -> tuple[Any, ...]:
+    """Return what is told of a scene beside its pictures, in the order of ``Scene``."""
+    return (
+        tuple(_thing(one) for one in row["things"]),
+        _camera(row["camera"]),
+        np.array(row["ground"], np.float64),
+        tuple(row["captions"]),
+        tuple((question, answer) for question, answer in row["questions"]),
+    )
+
+
 def _thing(row: dict[str, Any]) -> Thing:
-    arrays = {name: np.array(row[name]) for name in ("centre", "size", "rotation")}
-    return Thing(row["shape"], row["colour"], np.array(row["box"], np.float32), visible=row["visible"], **arrays)
+    arrays = {name: np.array(row[name], np.float64) for name in ("centre", "size", "rotation")}
+    box, visible = np.array(row["box"], np.float32), float(row["visible"])
+    return Thing(row["shape"], row["colour"], box, visible=visible, **arrays)
 
 
 def _camera(row: dict[str, Any]) -> Camera:
     x, y = row["centre"]
-    return Camera(row["focal"], (x, y), np.array(row["rotation"]), np.array(row["position"]))
+    rotation, position = np.array(row["rotation"], np.float64), np.array(row["position"], np.float64)
+    return Camera(float(row["focal"]), (float(x), float(y)), rotation, position)

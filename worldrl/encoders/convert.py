@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from worldrl.encoders.tfjs import read_tfjs
+from worldrl.errors import CheckpointError, WorldRLError, first_line
+from worldrl.torch_file import read_state
 
 HEAD_PREFIX = "decoder."  # the saliency head that shares the file with the backbone
 CLS_POSITION, GRID_POSITIONS = "onnx::Concat_1957", "onnx::Reshape_1962"
@@ -36,6 +38,20 @@ MINILM_RENAMED = (
     ("output.LayerNorm.", "norm2."),
 )
 XFEAT_RENAMED = (("skip1.1.", "skip."), (".layer.0.", ".conv."), (".layer.1.", ".norm."))
+
+
+def read_source(read: Callable[[Path], dict[str, Tensor]], path: Path) -> dict[str, Tensor]:
+    """Read a foreign file by one of the readers below.
+
+    Raises:
+        CheckpointError: If it is damaged, or of something else.
+    """
+    try:
+        return read(path)
+    except WorldRLError:
+        raise
+    except Exception as error:  # the libraries that know these files answer damage with whatever comes first
+        raise CheckpointError(f"{path} cannot be read as weights: {first_line(error)}.") from error
 
 
 def read_dinov2_onnx(path: Path) -> dict[str, Tensor]:
@@ -124,12 +140,6 @@ def read_sam_onnx(path: Path) -> dict[str, Tensor]:
         else:
             named[f"{place[-2]}.{'weight' if node.op_type == 'Mul' else 'bias'}"] = weight.flatten()
     return named
-
-
-def read_state(path: Path) -> dict[str, Tensor]:
-    """Read a PyTorch state dict as it is."""
-    state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    return state
 
 
 def read_efficientnet_pth(path: Path) -> dict[str, Tensor]:

@@ -21,7 +21,7 @@ from typing import IO
 from torch import Tensor
 
 from worldrl import checkpoint
-from worldrl.encoders.convert import READERS, read_dinov2_safetensors
+from worldrl.encoders.convert import READERS, read_dinov2_safetensors, read_source
 from worldrl.encoders.registry import Weights, describe
 from worldrl.errors import CheckpointError
 
@@ -130,7 +130,7 @@ def _read_source(entry: Weights, source: Path) -> dict[str, Tensor]:
                 f"{file} must have sha256 {expected}, got {found}: "
                 f"it is not the file of {entry.requirement}; install that again."
             )
-    return READERS[entry.architecture](source)
+    return read_source(READERS[entry.architecture], source)
 
 
 def _load_converted(entry: Weights, folder: Path) -> dict[str, Tensor]:
@@ -153,7 +153,7 @@ def _read_hub(repository: str) -> dict[str, Tensor]:
         path = hf_hub_download(repository, "model.safetensors")
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{repository} cannot be downloaded: {error}.") from error
-    return read_dinov2_safetensors(Path(path))
+    return read_source(read_dinov2_safetensors, Path(path))
 
 
 def _unpack(entry: Weights, archive: Path, folder: Path) -> Path:

@@ -136,7 +136,7 @@ def load_cutie(weights: Path, *, size: str = "small", device: str = "cpu") -> An
         raise ConfigError(f"weights must be Cutie's file, got '{weights}': its releases have cutie-{size}-mega.pth.")
     import hydra
 
-    from worldrl.encoders.convert import read_state
+    from worldrl.torch_file import read_state
 
     with hydra.initialize_config_module("cutie.config", version_base="1.3"):
         config = hydra.compose("eval_config", overrides=[f"model={size}", "dataset=generic"])

@@ -1,5 +1,6 @@
 """Annotate a few frames of a task: by the simulator, or by hand in any program that paints."""
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from omegaconf import MISSING
 
-from worldrl.errors import ConfigError, DataError
+from worldrl.errors import ConfigError, DataError, first_line
 from worldrl.recipes.options import check_positive, option
 from worldrl.recipes.parts import need
 
@@ -17,6 +18,8 @@ COLOURS = (
     (70, 240, 240), (240, 50, 230), (210, 245, 60), (250, 190, 212), (0, 128, 128), (220, 190, 255), (170, 110, 40),
 )  # fmt: skip
 """What a label is painted with, background first; colours that differ in every channel's thirds (our choice)."""
+MAX_SIDE = 2048
+"""Of a picture that is read, in pixels (our choice)."""
 LEAST = 4
 """Pixels by which an object counts as seen."""
 
@@ -103,15 +106,13 @@ def _painted(folder: Path, objects: tuple[str, ...]) -> tuple[npt.NDArray[np.uin
     Raises:
         DataError: If a picture is missing or has another size, or a colour is none of those to paint with.
     """
-    import imageio.v3 as iio
-
     frames, labels = [], []
     known = np.array(COLOURS[: len(objects) + 1])
     for file in sorted(folder.glob("frame-*.png")):
         mask = folder / file.name.replace("frame", "mask")
         if not mask.exists():
             raise DataError(f"{mask} must be there: it is the mask of {file.name}.")
-        frame, painted = (np.asarray(iio.imread(path))[..., :3] for path in (file, mask))
+        frame, painted = (_picture(path) for path in (file, mask))
         if frame.shape != painted.shape:
             raise DataError(f"{mask} must have the size of its frame, {frame.shape[:2]}, got {painted.shape[:2]}.")
         away = np.abs(painted[:, :, None].astype(int) - known).sum(axis=-1)
@@ -126,3 +127,23 @@ def _painted(folder: Path, objects: tuple[str, ...]) -> tuple[npt.NDArray[np.uin
     if not frames:
         raise DataError(f"no frame-0.png in {folder}: it must be a folder that annotate has made.")
     return np.stack(frames), np.stack(labels)
+
+
+def _picture(path: Path) -> npt.NDArray[np.uint8]:
+    """Read one picture ``(h, w, 3)``; its size is looked at before memory is taken for it.
+
+    Raises:
+        DataError: If it is damaged or too large.
+    """
+    from PIL import Image
+
+    try:
+        # From memory: from a file as many bytes are made room for as a damaged length asks for.
+        with Image.open(io.BytesIO(path.read_bytes()), formats=("PNG",)) as picture:
+            side = max(picture.size)
+            pixels = np.asarray(picture.convert("RGB")) if side <= MAX_SIDE else None
+    except Exception as error:  # Pillow answers a damaged picture with whatever its reader trips over
+        raise DataError(f"{path} cannot be read as a picture: {first_line(error)}.") from error
+    if pixels is None:
+        raise DataError(f"{path} must have sides of at most {MAX_SIDE} pixels, got {side}.")
+    return pixels

@@ -10,12 +10,15 @@ import importlib
 import importlib.resources
 import json
 import math
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, get_type_hints
 
 from worldrl.errors import ConfigError, first_line
 
+SECRET = re.compile(r"(^|[._])(token|password|passwd|secret|api_?key|credentials?|private_key)$")
+"""Names of options that would hold a secret."""
 CONFIGS = "worldrl.configs"
 """The package whose YAML files are composed, and whose folders are the groups."""
 
@@ -61,7 +64,8 @@ def to_config(verb: str, tree: Any) -> Any:
 
     try:
         config: Any = OmegaConf.to_object(tree)
-        _check_numbers(OmegaConf.to_container(tree, resolve=True))
+        for name, value in flat_values(OmegaConf.to_container(tree, resolve=True)):
+            _check_value(name, value)
         if hasattr(config, "check"):
             config.check()
     except MissingMandatoryValue as error:
@@ -172,16 +176,24 @@ def _check_name(verb: str, word: str, schema: type) -> None:
         raise ConfigError(f"'{key}' is not an option of {verb}{did_you_mean(top, names)} {_see(verb)}")
 
 
-def _check_numbers(tree: Any, name: str = "") -> None:
-    """Raise ValueError if a number is not one: no option of any recipe may be NaN."""
+def flat_values(tree: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every leaf of nested options with its dotted name, which items of a list share."""
     if isinstance(tree, dict):
         for key, value in tree.items():
-            _check_numbers(value, f"{name}.{key}" if name else str(key))
+            yield from flat_values(value, f"{name}.{key}" if name else str(key))
     elif isinstance(tree, list):
         for value in tree:
-            _check_numbers(value, name)
-    elif isinstance(tree, float) and math.isnan(tree):
-        raise ValueError(f"{name} must be a number, got nan")
+            yield from flat_values(value, name)
+    else:
+        yield name, tree
+
+
+def _check_value(name: str, value: Any) -> None:
+    """Raise ValueError where a number is none, or a secret is given: options are written into the folder of a run."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{name} must be a number, got {value}")
+    if value and SECRET.search(name.lower()):
+        raise ValueError(f"{name} must not be an option, for those are written down: hand secrets over otherwise")
 
 
 def _refuse(error: Exception, verb: str, overrides: Sequence[str], schema: type) -> NoReturn:

@@ -8,7 +8,7 @@ import numpy as np
 from omegaconf import MISSING
 
 from worldrl.data.rows import spaced
-from worldrl.errors import ConfigError
+from worldrl.errors import ConfigError, DataError
 from worldrl.recipes.demonstrations import OWN
 from worldrl.recipes.options import (
     EngineOptions,
@@ -293,10 +293,18 @@ def _few(episodes: list[int]) -> list[int]:
 
 
 def split(policies: Any, share: float) -> tuple[list[int], list[int]]:
-    """Keep the last share of the policy's episodes (of all, if it has none) out of training."""
+    """Keep the last share of the policy's episodes (of all, if it has none) out of training.
+
+    Raises:
+        DataError: If none is left to learn from.
+    """
     kinds = [[i for i, policy in enumerate(policies) if policy == kind] for kind in OWN]
     kinds = [kind for kind in kinds if kind] or [list(range(len(policies)))]
     held = {i for kind in kinds for i in kind[-max(1, round(share * len(kind))) :]}
+    if len(held) == len(policies):
+        raise DataError(
+            f"episodes must be at least 2, to learn from and to hold out, got {len(policies)}: worldrl collect."
+        )
     return [i for i in range(len(policies)) if i not in held], sorted(held)
 
 

@@ -11,12 +11,15 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from worldrl import __version__
-from worldrl.errors import ConfigError
+from worldrl.errors import CheckpointError, ConfigError, WorldRLError
 from worldrl.recipes.table import table
 
 PACKAGES = ("torch", "numpy", "gymnasium", "mujoco", "stable-baselines3", "diffusers", "safetensors", "hydra-core")
 EXTRAS = ("metaworld", "minari", "tensorboard", "torchvision", "timm", "transformers", "open_clip_torch")
 PROBE_SECONDS = 120
+WHOLE, ABSENT = "whole", "not installed"
+BREAKABLE = ("torchvision",)
+"""Extras whose build must be that of torch, and that cannot be imported where it is not."""
 PROBE = "from worldrl.envs.rendering import shared_renderer; print(shared_renderer().backend)"
 
 
@@ -68,10 +71,45 @@ def doctor(words: Sequence[str]) -> str:
     from worldrl.encoders.registry import WEIGHTS
 
     rows = [("worldrl", __version__), ("python", f"{platform.python_version()} on {platform.platform()}")]
-    rows += [(name, _version(name)) for name in (*PACKAGES, *EXTRAS)]
+    rows += [(name, _version(name)) for name in PACKAGES] + [(name, _extra(name)) for name in EXTRAS]
     rows += [("torch build", _torch_build()), ("GL libraries", _gl_libraries()), ("drawing", _drawing())]
     rows += [(f"weights {name}", _place(name)) for name in WEIGHTS]
     return table(rows)
+
+
+def verify(words: Sequence[str]) -> str:
+    """Read every checkpoint and every data set below a folder, and list each as whole or with what is wrong.
+
+    Raises:
+        ConfigError: If the words are not one folder that is there.
+        CheckpointError: If something is damaged; the list is printed before.
+    """
+    if len(words) != 1 or not Path(words[0]).is_dir():
+        raise ConfigError(f"verify must be followed by one folder that is there, got '{' '.join(words)}'.")
+    found = {str(file.parent): _state_of(file) for file in sorted(Path(words[0]).rglob("manifest.json"))}
+    if not found:
+        raise ConfigError(f"no checkpoint and no data set in '{words[0]}'.")
+    damaged = [place for place, state in found.items() if state != WHOLE]
+    if damaged:
+        print(table(found.items()))
+        raise CheckpointError(f"{len(damaged)} of {len(found)} are damaged: {', '.join(damaged)}.")
+    return table(found.items())
+
+
+def _state_of(file: Path) -> str:
+    """Return whether what lies around a manifest is whole, or what is wrong with it."""
+    from worldrl import checkpoint
+    from worldrl.data.dataset import Dataset
+
+    try:
+        manifest = checkpoint.read_json(file)
+        if "kind" in manifest:
+            checkpoint.load(file.parent, kind=manifest["kind"])
+        else:
+            Dataset(file.parent).verify()
+    except WorldRLError as error:
+        return str(error)
+    return WHOLE
 
 
 def _list() -> str:
@@ -125,7 +163,16 @@ def _version(name: str) -> str:
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
-        return "not installed"
+        return ABSENT
+
+
+def _extra(name: str) -> str:
+    """Return the version of an extra, and what is wrong with it where it is one that is often broken."""
+    version = _version(name)
+    if name not in BREAKABLE or version == ABSENT:
+        return version
+    works, said = _try(f"import {name}")
+    return version if works else f"{version}, broken: {said}. Install the build that is made for this torch."
 
 
 def _torch_build() -> str:
@@ -143,14 +190,19 @@ def _gl_libraries() -> str:
 
 
 def _drawing() -> str:
-    """Try to draw in a process of its own, for a broken GL library may end the process that calls it."""
+    works, said = _try(PROBE)
+    return f"works, with {said}" if works else f"broken: {said}"
+
+
+def _try(code: str) -> tuple[bool, str]:
+    """Run code in a process of its own, for a broken library may end the process that calls it; return what it says."""
     try:
-        probe = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, timeout=PROBE_SECONDS)
+        probe = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PROBE_SECONDS)
     except subprocess.TimeoutExpired:
-        return f"broken: no answer within {PROBE_SECONDS} s"
+        return False, f"no answer within {PROBE_SECONDS} s"
     if probe.returncode == 0:
-        return f"works, with {probe.stdout.strip()}"
-    return f"broken: {(probe.stderr.strip().splitlines() or [f'exit code {probe.returncode}'])[-1]}"
+        return True, probe.stdout.strip()
+    return False, (probe.stderr.strip().splitlines() or [f"exit code {probe.returncode}"])[-1]
 
 
 def _no_words(verb: str, words: Sequence[str]) -> None:

@@ -4,7 +4,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
+from worldrl.errors import first_line
 from worldrl.recipes.options import check_tensorboard
 
 
@@ -32,18 +34,42 @@ def curve(label: str, folder: str) -> Iterator[Callable[[int, float], None]]:
         yield show
         return
     check_tensorboard(folder)
-    from torch.utils.tensorboard import SummaryWriter
-
-    writer = SummaryWriter(folder)
+    board = _Board(folder)
 
     def both(step: int, loss: float) -> None:
         show(step, loss)
-        writer.add_scalar(f"{label}/loss", loss, step)
+        board.call("add_scalar", f"{label}/loss", loss, step)
 
     try:
         yield both
     finally:
-        writer.close()
+        board.call("close")
+
+
+class _Board:
+    """TensorBoard until it fails once, which is told: a training is worth more than its curve."""
+
+    def __init__(self, folder: str) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.writer: Any = None
+        try:
+            self.writer = SummaryWriter(folder)
+        except Exception as error:
+            self._give_up(error)
+
+    def call(self, name: str, *values: Any) -> None:
+        """Call a method of TensorBoard's, unless it has failed before."""
+        if self.writer is None:
+            return
+        try:
+            getattr(self.writer, name)(*values)
+        except Exception as error:
+            self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        self.writer = None
+        print(f"worldrl: TensorBoard fails, this goes on without it: {first_line(error)}.", file=sys.stderr)
 
 
 def say(text: str) -> None:

@@ -78,7 +78,7 @@ class Descent:
             progress: Called with the step and the loss.
 
         Raises:
-            NumericsError: If the loss is not finite.
+            NumericsError: If the loss or its gradient is not finite.
             Stopped: If a signal asked for it.
         """
         tail, alone = list[float](), self.stops is not None and self.engine.processes == 1
@@ -108,7 +108,7 @@ class Descent:
             told += loss.detach()
         told = self.engine.sum(told)
         _check_finite(told, step)
-        torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
+        _check_finite(_whole(torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)), step, "size of the gradient")
         self.optimizer.step()
         self._schedule.step()
         keep = min(self.average, (1 + step) / (10 + step))
@@ -193,15 +193,16 @@ def _whole(tensor: Tensor) -> Tensor:
 def descend(
     loss: Tensor, optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler, step: int
 ) -> None:
-    """Take one gradient step, or raise NumericsError if the loss is not finite."""
+    """Take one gradient step, or raise NumericsError if the loss or its gradient is not finite."""
     _check_finite(loss, step)
     optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], 1.0)
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    _check_finite(torch.nn.utils.clip_grad_norm_(parameters, 1.0), step, "size of the gradient")
     optimizer.step()
     schedule.step()
 
 
-def _check_finite(loss: Tensor, step: int) -> None:
-    if not torch.isfinite(loss):
-        raise NumericsError(f"the loss is {loss.item()} at step {step}: lower lr or check the data.")
+def _check_finite(value: Tensor, step: int, what: str = "loss") -> None:
+    if not torch.isfinite(value):
+        raise NumericsError(f"the {what} is {value.item()} at step {step}: lower lr or check the data.")

@@ -99,14 +99,24 @@ def kept_tokens(folder: Path, *, about: Mapping[str, Any]) -> Tokens | None:
 
     Raises:
         CheckpointError: If its index is damaged.
-        DataError: If a file is shorter than its index says.
+        DataError: If a file is not as long as its index says, or damaged otherwise.
     """
     if not (folder / INDEX).exists():
         return None
     index = checkpoint.read_json(folder / INDEX)
     if index.get("about") != dict(about):
         return None
+    try:
+        return _tokens(folder, index)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{folder} is damaged: {error!r}. Remove it, and it is made again.") from error
+
+
+def _tokens(folder: Path, index: Mapping[str, Any]) -> Tokens:
+    """Map the files that an index describes; LookupError, TypeError and ValueError say what is wrong with it."""
     lengths, who = (_read(folder / name, dtype, index["episodes"]) for name, dtype in NUMBERS.items())
+    if (lengths < 1).any():
+        raise ValueError("an episode must have a step")
     obs_shape, act_shape = tuple(index["obs_shape"]), tuple(index["act_shape"])
     pixels = np.uint8 if len(obs_shape) == 3 else np.float32
     return Tokens(
