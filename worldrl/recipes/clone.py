@@ -66,7 +66,7 @@ def run(config: Config) -> None:
             sigma_cap=config.sigma_cap,
             proprio=config.proprio,
         )
-        with curve("clone", config.tensorboard) as progress:
+        with curve("clone", config.tensorboard, config.out) as progress:
             loss = clone(
                 policy,
                 torch.as_tensor(np.concatenate([obs[:end] for obs, end in zip(tokens.obs, until, strict=True)])),
