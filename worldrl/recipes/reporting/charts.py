@@ -46,10 +46,12 @@ def lines(
     for j, (x, y, below, above, name) in enumerate(marks):
         colour, at = f"s{(len(series) + j) % 6}", frame.x(x)
         drawn.append(
-            f'<line class="line {colour}" x1="{at:.1f}" x2="{at:.1f}" y1="{frame.y(below):.1f}" y2="{frame.y(above):.1f}"/>'
+            f'<line class="line {colour}" x1="{at:.1f}" x2="{at:.1f}" '
+            f'y1="{frame.y(below):.1f}" y2="{frame.y(above):.1f}"/>'
         )
         drawn.append(
-            f'<circle class="dot {colour}" cx="{at:.1f}" cy="{frame.y(y):.1f}" r="5"><title>{escape(name)}</title></circle>'
+            f'<circle class="dot {colour}" cx="{at:.1f}" cy="{frame.y(y):.1f}" r="5">'
+            f"<title>{escape(name)}</title></circle>"
         )
     return _figure(drawn, [*series, *(mark[4] for mark in marks)], f"{up} over {across}")
 

@@ -24,8 +24,10 @@ STAGES = (
     "episodes={episodes}",
     "worldrl record policy=RUN/refined observation=RUN/observation world=RUN/world out=RUN/videos episodes={videos}",
 )
-GROUPS = {"collect": ("env",), "encode": ("encoder", "objects", "pixels"), "fit": ("world_model",), "evaluate": ("env",),
-          "record": ("env",)}  # fmt: skip
+GROUPS = {
+    "collect": ("env",), "encode": ("encoder", "objects", "pixels"), "fit": ("world_model",), "evaluate": ("env",),
+    "record": ("env",),
+}  # fmt: skip
 """Options of the demo that its stages share."""
 
 
@@ -61,7 +63,7 @@ def differences(config: dict[str, Any]) -> list[str]:
 def _differing(config: dict[str, Any], default: dict[str, Any], prefix: str) -> Iterator[str]:
     for name, value in config.items():
         known = default.get(name)
-        if f"{prefix}{name}" in UNREPEATED or value == known or value == HIDDEN:
+        if f"{prefix}{name}" in UNREPEATED or value in (known, HIDDEN):
             continue
         if isinstance(value, dict) and isinstance(known, dict):
             yield from _differing(value, known, f"{prefix}{name}.")

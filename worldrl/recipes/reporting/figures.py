@@ -22,8 +22,8 @@ class Run:
     """A run folder; None, or nothing, stands for what it lacks.
 
     ``config``, ``summary``, ``evaluation``, ``refinement``, ``known`` (``world/fidelity.json``) and ``fidelity`` (that
-    of ``worldrl fidelity``) are the JSON of its stages; ``curves`` losses ``(step, loss)`` by their label; ``data`` what
-    the data set is; ``world`` the folder of its world.
+    of ``worldrl fidelity``) are the JSON of its stages; ``curves`` losses ``(step, loss)`` by their label; ``data``
+    what the data set is; ``world`` the folder of its world.
     """
 
     folder: Path
