@@ -37,10 +37,7 @@ def success(run: Run) -> str:
         what = page.missing("Success was not measured in MuJoCo.", commands.of(run.folder, "evaluate"))
         return page.section("success", "Success in MuJoCo", how, what)
     gains = (run.evaluation or {}).get("gains") or []
-    shown = [
-        (str(one["policy"]), wording.percent(one["success"]), f"95 %: {wording.span(one['interval'])}")
-        for one in reports
-    ]
+    shown = [(str(one["policy"]), wording.percent(one["success"]), _beside(one)) for one in reports]
     shown += [("paired gain", f"{100 * one['mean']:+.1f}", f"points, 95 %: {wording.points_of(one)}") for one in gains]
     rows = [
         (
@@ -148,6 +145,14 @@ def fidelity(run: Run, measured: dict[str, Any] | None) -> str:
         )
     parts.append("<h3>Judgement of replayed episodes</h3>" + _confusion(measured))
     return page.section("fidelity", title, how, *parts)
+
+
+def _beside(one: dict[str, Any]) -> str:
+    """Return what stands beside a real figure: its interval, the imagined figure and the gap."""
+    told = f"95 %: {wording.span(one['interval'])}"
+    if one["imagined_success"] is None:
+        return told
+    return f"{told}; imagined {wording.percent(one['imagined_success'])}, gap {wording.signed(one['gap'])}"
 
 
 def _marks(run: Run) -> list[tuple[float, float, float, float, str]]:
