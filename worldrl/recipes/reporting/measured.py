@@ -65,7 +65,8 @@ def horizon(model: Any, tokens: Any, *, seed: int) -> dict[str, Any] | None:
     if cut is None:
         return None
     obs, acts = cut
-    last, found = obs[:, model.history - 1], {name: [] for name in ("model", "repeat_last", "apart", "apart_most")}
+    last = obs[:, model.history - 1]
+    found: dict[str, list[float]] = {name: [] for name in ("model", "repeat_last", "apart", "apart_most")}
     with torch.no_grad():
         dreams = open_loop(model, obs[:, : model.history], acts, torch.Generator().manual_seed(seed))
         for i, step in enumerate(dreams):
