@@ -68,7 +68,10 @@ def run(config: Config) -> None:
             sigma_cap=config.sigma_cap,
             proprio=config.proprio,
         )
-        with kept_beside(config.out, every=config.keep_every), curve("clone", config.tensorboard) as progress:
+        with (
+            kept_beside(config.out, every=config.keep_every),
+            curve("clone", config.tensorboard, config.out) as progress,
+        ):
             loss = clone(
                 policy,
                 torch.as_tensor(np.concatenate([obs[:end] for obs, end in zip(tokens.obs, until, strict=True)])),

@@ -133,7 +133,7 @@ def _fit(config: Config, engine: Any) -> None:
         raise ConfigError(f"observations of all tasks must have one shape, got {found}: encode them with slots=.")
     models = [_model(config, task, index, len(tasks)) for index, task in enumerate(tasks)]
     first = engine.rank == 0
-    with curve("fit dynamics", config.tensorboard if first else "") as progress:
+    with curve("fit dynamics", *_kept(config, first)) as progress:
         fit_dynamics(
             models, [task.tokens.subset(task.train) for task in tasks], steps=config.steps,
             batch_size=config.batch_size, lr=config.lr, push=config.push, reach=config.reach, blur=config.blur,
@@ -157,12 +157,17 @@ def _stops(config: Config, what: str) -> Any:
     return Stops(kept_for(config.out) / what, every, say) if every else None
 
 
+def _kept(config: Config, first: bool) -> tuple[str, str]:
+    """Return where the losses of a process are kept: only the first one keeps any."""
+    return (config.tensorboard, config.out) if first else ("", "")
+
+
 def _taught(config: Config, tasks: list[_Task], teachers: list[Any], engine: Any, stops: Any) -> list[Any]:
     """Return models that sample in one evaluation what these sample in all of their steps."""
     from worldrl.world_model.distil import distil, student_of
 
     students, first = [student_of(teacher) for teacher in teachers], engine.rank == 0
-    with curve("distil", config.tensorboard if first else "") as progress:
+    with curve("distil", *_kept(config, first)) as progress:
         distil(
             teachers, students, [task.tokens.subset(task.train) for task in tasks], steps=config.distil_steps,
             batch_size=config.batch_size, lr=config.lr / 2, push=config.push, reach=config.reach, blur=config.blur,
@@ -234,7 +239,7 @@ def _judge(config: Config, task: _Task, model: Any) -> None:
         if part is None:
             head.load_state_dict(model.success.state_dict())
             continue
-        with curve(f"fit {label}", config.tensorboard) as progress:
+        with curve(f"fit {label}", config.tensorboard, config.out) as progress:
             fit_success(
                 model, part, head=head, steps=config.success_steps, price=config.price, seed=config.seed,
                 stops=_stops(config, f"{task.name}-{label}".strip("-")), progress=progress,
@@ -358,7 +363,7 @@ def _decoder(config: Config, task: _Task) -> Any:
     torch.manual_seed(config.seed)
     decoder = TokenDecoder(obs_shape=task.tokens.obs[0].shape[1:])
     decoder.know(*task.places)
-    with curve("fit decoder", config.tensorboard) as progress:
+    with curve("fit decoder", config.tensorboard, config.out) as progress:
         fit_decoder(
             decoder,
             np.concatenate([task.tokens.obs[i] for i in chosen]),
@@ -395,7 +400,7 @@ def _sharpen(config: Config, task: _Task, model: Any) -> dict[str, Any] | None:
         return None
     before = sharpness(task.visual.decode, unseen)
     if config.post_steps:
-        with curve("tune decoder", config.tensorboard) as progress:
+        with curve("tune decoder", config.tensorboard, config.out) as progress:
             tune_decoder(
                 task.visual, seen, steps=config.post_steps, preserve=config.preserve, seed=config.seed,
                 likeness=task.tokenizer.apart, progress=progress,

@@ -132,7 +132,7 @@ def fit(config: Config, world: Any, parts: Sequence[Described]) -> Goals:
     recorded, dreams, holds, kinds = _examples(world.model, own, train, parts[1:], seed=config.seed)
     torch.manual_seed(config.seed)
     judge = TextJudge(obs_shape=world.model.obs_shape, text_width=reader.texts.shape[1])
-    with curve("fit goals", config.tensorboard) as progress:
+    with curve("fit goals", config.tensorboard, config.out) as progress:
         fit_judge(
             judge, recorded, dreams, reader.descriptions.spread(holds), reader.texts, kinds=kinds,
             steps=config.steps, price=config.price, seed=config.seed, progress=progress,

@@ -103,7 +103,7 @@ def learn_from_demonstrations(config: Config, dataset: Any, pipeline: Any) -> tu
     policy = DiffusionPolicy(pipeline.shape, dataset[0].acts.shape[1], **shape)
     tokens = tokens_of(demonstrations(dataset, folder=config.episodes), pipeline)
     windows = Windows.of(tokens.obs, tokens.acts, past=policy.past, horizon=policy.horizon)
-    with curve(config.method, config.tensorboard) as progress:
+    with curve(config.method, config.tensorboard, config.out) as progress:
         loss = clone_chunks(
             policy,
             windows,
@@ -133,7 +133,7 @@ def learn_from_everything(config: Config, dataset: Any, pipeline: Any) -> tuple[
     )
     tokens = tokens_of(dataset, pipeline)
     experience = Experience.of(tokens.obs, tokens.acts, tokens.success)
-    with curve(config.method, config.tensorboard) as progress:
+    with curve(config.method, config.tensorboard, config.out) as progress:
         loss = learn(
             learner,
             experience,

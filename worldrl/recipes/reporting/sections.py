@@ -1,0 +1,223 @@
+"""The sections of the page, in the order in which a run is to be judged."""
+
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+from worldrl.recipes.reporting import charts, commands, exhibits, page, wording
+from worldrl.recipes.reporting.figures import Run
+
+
+def report(run: Run, measured: dict[str, Any] | None) -> str:
+    """Return the page of a run; ``measured`` is what ``measured.measure`` found, None where nothing was."""
+    summary = run.summary or {}
+    line = ", ".join(
+        str(one) for one in (summary.get("task"), _masks(run), _seed(summary), "made by worldrl report") if one
+    )
+    title = f"Run {run.folder.resolve().name}"
+    parts = (
+        success(run),
+        gap(run),
+        learning(run),
+        fidelity(run, measured),
+        exhibits.videos(run),
+        exhibits.invented(run, measured),
+    )
+    return page.page(title, line, [*parts, exhibits.repeating(run)])
+
+
+def success(run: Run) -> str:
+    """Success in MuJoCo, before and after, the imagined figure and the gap beside it."""
+    how = (
+        "Success is measured in MuJoCo, on held-out starts that are the same for both policies. Good: the gain's "
+        "interval lies above 0. Bad: it holds 0, or imagined success stands far above the real one (a large gap)."
+    )
+    reports = (run.evaluation or {}).get("reports") or []
+    if not reports:
+        what = page.missing("Success was not measured in MuJoCo.", commands.of(run.folder, "evaluate"))
+        return page.section("success", "Success in MuJoCo", how, what)
+    gains = (run.evaluation or {}).get("gains") or []
+    shown = [(str(one["policy"]), wording.percent(one["success"]), _beside(one)) for one in reports]
+    shown += [("paired gain", f"{100 * one['mean']:+.1f}", f"points, 95 %: {wording.points_of(one)}") for one in gains]
+    rows = [
+        (
+            one["policy"], f"{wording.percent(one['success'])} {wording.span(one['interval'])}",
+            wording.percent(one["imagined_success"]),
+            wording.signed(one["gap"]), f"masks: {one['masks']}", one["encoder"], one["episodes"],
+            f"{one['mean_length']:.1f}",
+        )
+        for one in reports
+    ]  # fmt: skip
+    head = ("policy", "MuJoCo (95 %)", "imagined", "gap (points)", "masks", "encoder", "episodes", "mean steps")
+    bars: list[tuple[str, float, float | None, float | None]] = []
+    for one in reports:
+        low, high = one["interval"]["low"], one["interval"]["high"]
+        bars.append((f"{one['policy']}: in MuJoCo", one["success"], low, high))
+        if one["imagined_success"] is not None:
+            bars.append((f"{one['policy']}: imagined", one["imagined_success"], None, None))
+    chart = charts.intervals(bars, across="success, line: 95 % interval")
+    return page.section(
+        "success", "Success in MuJoCo", how, page.tiles(shown), chart, page.rows(head, rows), _said(run)
+    )
+
+
+def gap(run: Run) -> str:
+    """What imagination promised over refinement, and what was measured."""
+    how = (
+        "Imagined success of each candidate, in the order in which PPO made them. It is a promise: the points with "
+        "intervals are MuJoCo. Good: the points lie on the line. Bad: the line climbs and the points stay below."
+    )
+    title, candidates = "Imagined and real success over refinement", (run.refinement or {}).get("candidates") or []
+    if not candidates:
+        lacks = page.missing("Nothing was refined here.", commands.of(run.folder, "refine"))
+        return page.section("gap", title, how, lacks)
+    told, marks = run.refinement or {}, _marks(run)
+    line = {"imagined success": [(one["steps"], one["success"]) for one in candidates]}
+    chart = charts.lines(line, across="imagined steps", up="success", top=1.0, dots=True, marks=marks)
+    head = ("steps", "imagined success", "halted", "decisions", "nats away", "believed", "")
+    rows = [
+        (
+            f"{one['steps']:,}", wording.percent(one["success"]), wording.percent(one["halted"]),
+            wording.number(one["length"]),
+            wording.number(one["divergence"]), "yes" if one["believed"] else "no",
+            "kept" if one["steps"] == told["kept_after_steps"] else "",
+        )
+        for one in candidates
+    ]  # fmt: skip
+    note = "" if marks else page.missing("No candidate was measured in MuJoCo.", commands.of(run.folder, "evaluate"))
+    some = ""
+    if marks and not told.get("checkpoints"):
+        some = "<p class='soft'>Only the first and the kept candidate were measured; <code>refine checkpoints=4</code> "
+        some += "saves others, which <code>evaluate</code> takes like any policy.</p>"
+    return page.section("gap", title, how, chart, note, some, wording.details("every candidate", page.rows(head, rows)))
+
+
+def learning(run: Run) -> str:
+    """The losses of every stage that learnt."""
+    how = (
+        "The loss of each stage over its gradient steps. Good: it falls and levels off. Bad: it rises, jumps, or "
+        "still falls at the end (more steps would help). Low loss alone proves nothing about success."
+    )
+    if not run.curves:
+        lacks = page.missing(
+            "No losses were kept: the run is older than NAME.curves.json.", commands.of(run.folder, "demo")
+        )
+        return page.section("learning", "Learning curves", how, lacks)
+    drawn = [
+        f"<div><h3>{escape(label)}</h3>"
+        + charts.lines({"loss": points}, across="gradient steps", up="loss", low=_floor(points))
+        + "</div>"
+        for label, points in run.curves.items()
+    ]
+    return page.section("learning", "Learning curves", how, f'<div class="pair">{"".join(drawn)}</div>')
+
+
+def fidelity(run: Run, measured: dict[str, Any] | None) -> str:
+    """How far the world's predictions hold."""
+    how = (
+        "Held-out episodes, imagined open loop under their recorded actions. Good: the error stays below that of "
+        "no change, disagreement below 1 (where episodes are halted). Bad: it crosses either, or judges failures "
+        "as successes."
+    )
+    title = "How far the world can be trusted"
+    if run.world is None:
+        return page.section("fidelity", title, how, page.missing("There is no world.", commands.of(run.folder, "fit")))
+    parts = [_known(run.known)]
+    if measured is None or "problem" in measured:
+        why = (
+            "Nothing was measured for this page." if measured is None else f"It was not measured: {measured['problem']}"
+        )
+        return page.section("fidelity", title, how, *parts, page.missing(why, commands.of(run.folder, "report")))
+    found = measured["horizon"]
+    if found is None:
+        parts.append(page.missing("No held-out episode is long enough to be imagined."))
+    else:
+        errors = {"world": _steps(found["model"]), "no change": _steps(found["repeat_last"])}
+        apart = {"mean": _steps(found["apart"]), "90 % quantile": _steps(found["apart_most"]),
+                 "halted above": [(1, 1.0), (max(2, found["steps"]), 1.0)]}  # fmt: skip
+        parts.append(
+            '<div class="pair"><div><h3>Error by horizon</h3>'
+            + charts.lines(errors, across="imagined steps", up="mean squared error")
+            + "</div><div><h3>Disagreement along rollouts</h3>"
+            + charts.lines(apart, across="imagined steps", up="in units of the halting threshold")
+            + f"</div></div><p class='soft'>{found['segments']} segments of "
+            + f"{measured['episodes']} held-out episodes.</p>"
+        )
+    parts.append("<h3>Judgement of replayed episodes</h3>" + _confusion(measured))
+    return page.section("fidelity", title, how, *parts)
+
+
+def _beside(one: dict[str, Any]) -> str:
+    """Return what stands beside a real figure: its interval, the imagined figure and the gap."""
+    told = f"95 %: {wording.span(one['interval'])}"
+    if one["imagined_success"] is None:
+        return told
+    return f"{told}; imagined {wording.percent(one['imagined_success'])}, gap {wording.signed(one['gap'])}"
+
+
+def _marks(run: Run) -> list[tuple[float, float, float, float, str]]:
+    """Return what MuJoCo said of policies whose place in refinement is known."""
+    told = run.refinement or {}
+    places = {"clone": 0, "refined": told.get("kept_after_steps", 0)}
+    marks = []
+    for one in (run.evaluation or {}).get("reports") or []:
+        name = str(one["policy"])
+        step = name.rsplit("-at-", 1)[-1] if "-at-" in name else ""
+        place = int(step) if step.isdecimal() else places.get(name)
+        if place is not None:
+            low, high = one["interval"]["low"], one["interval"]["high"]
+            marks.append((float(place), one["success"], low, high, f"{name} in MuJoCo"))
+    return marks
+
+
+def _known(known: dict[str, Any] | None) -> str:
+    """Return what ``worldrl fit`` said of its world."""
+    if known is None:
+        return ""
+    names = {
+        "one_step_skill": ("one-step error removed", wording.percent),
+        "action_gain": ("worth of the right action", wording.number),
+        "success_recall": ("successes found", wording.percent),
+        "hallucinated_success": ("failures taken for successes", wording.percent),
+    }  # fmt: skip
+    return page.tiles((told, show(known[name]), "at fitting") for name, (told, show) in names.items() if name in known)
+
+
+def _confusion(measured: dict[str, Any]) -> str:
+    """Return how imagination judges recorded episodes, acted out in it."""
+    missed, failed = measured["missed_success"], measured["failed_replay"]
+    rows = []
+    if missed is not None:
+        rows.append(
+            ("succeeded", missed["trials"] - missed["count"], missed["count"], wording.percent(missed["share"]))
+        )
+    if failed is not None:
+        rows.append(("failed", failed["count"], failed["trials"] - failed["count"], wording.percent(failed["share"])))
+    return page.rows(("in MuJoCo", "judged success", "judged failure", "wrong"), rows)
+
+
+def _said(run: Run) -> str:
+    masks = _masks(run)
+    if masks != "masks: simulator":
+        return ""
+    return (
+        "<p class='soft'>masks: simulator means that object masks are the simulator's, which is privileged "
+        "knowledge.</p>"
+    )
+
+
+def _masks(run: Run) -> str:
+    reports = (run.evaluation or {}).get("reports") or []
+    return f"masks: {reports[0]['masks']}" if reports else ""
+
+
+def _seed(summary: Mapping[str, Any]) -> str:
+    return f"seed {summary['seed']}" if "seed" in summary else ""
+
+
+def _steps(values: list[float | None]) -> list[tuple[float, float]]:
+    return [(float(i + 1), value) for i, value in enumerate(values) if value is not None]
+
+
+def _floor(points: list[tuple[float, float]]) -> float:
+    return min(0.0, *(loss for _, loss in points)) if len(points) > 1 else 0.0
