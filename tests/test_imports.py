@@ -35,6 +35,7 @@ ALLOWED: dict[str, set[str]] = {
     "language": FOUNDATION | {"data", "encoders"},
     "envs": {"", "errors", "types", "scene"},
     "agents": FOUNDATION | {"objects"},
+    "player": FOUNDATION | {"data", "envs", "evaluation"},
     "configs": set(),
 }
 EVERYTHING = {"recipes", "cli"}

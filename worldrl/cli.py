@@ -38,6 +38,7 @@ RECIPES: dict[str, tuple[str, str]] = {
     "sharpen": ("worldrl.recipes.sharpen", "Say what tuning the decoder of visual tokens on imagined ones brings."),
     "plan": ("worldrl.recipes.plan", "Measure planning in a world in MuJoCo: the baseline of refinement."),
     "record": ("worldrl.recipes.record", "Make videos and pictures of a policy, real beside imagined."),
+    "play": ("worldrl.recipes.play", "Play an imagined environment live, MuJoCo beside it, in a page of this machine."),
     "bench": ("worldrl.recipes.bench", "Time every stage on this machine."),
     "demo": ("worldrl.recipes.demo", "Run every stage on one task."),
     "evolve": ("worldrl.recipes.evolve", "Refine, record a few real episodes, fit again, refine: rounds of both."),
@@ -51,7 +52,7 @@ TOOLS: dict[str, tuple[str, str]] = {
     "envs": ("", "List the environments."),
     "doctor": ("", "Say what this machine has: versions, device, drawing, weights."),
 }
-NAMED = {"reproduce": "experiment", "experiment": "name", "scenes": "action"}
+NAMED = {"reproduce": "experiment", "experiment": "name", "scenes": "action", "play": "run"}
 """Verbs whose first word may stand alone, and the option that it is."""
 UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS}
 
