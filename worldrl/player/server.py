@@ -5,9 +5,7 @@ page makes (a foreign ``Origin``), or that reached us by a foreign name (a ``Hos
 Nothing it answers with is read from a path that a request names.
 """
 
-import base64
 import errno
-import hashlib
 import ipaddress
 import json
 import re
@@ -17,13 +15,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib.resources import files
 from threading import Lock, Thread
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from worldrl.errors import ConfigError
 from worldrl.player.exchange import Exchange
+from worldrl.player.page import read_page
 
 MOST_BYTES = 64 * 1024
 """Of a message."""
@@ -105,8 +103,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self, exchange: Exchange, *, about: str, host: str, port: int) -> None:
         self.exchange, self.about, self.host = exchange, about, host.lower()
         self.token = secrets.token_urlsafe(18)
-        text = files("worldrl.player").joinpath("page.html").read_text(encoding="utf-8")
-        self.page, self.policy = text.encode(), _policy(text)
+        self.page, self.policy = read_page()
         self._open: set[socket.socket] = set()
         self._lock = Lock()
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -285,19 +282,6 @@ class _Handler(BaseHTTPRequestHandler):
         if length is not None:
             self.send_header("Content-Length", str(length))
         self.end_headers()
-
-
-def _policy(page: str) -> str:
-    """Return the content security policy of a page: its own script and style, its own pictures, this server."""
-    allowed = {}
-    for tag in ("script", "style"):
-        parts = re.findall(f"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
-        digests = [base64.b64encode(hashlib.sha256(part.encode()).digest()).decode() for part in parts]
-        allowed[tag] = " ".join(f"'sha256-{digest}'" for digest in digests)
-    return (
-        f"default-src 'none'; script-src {allowed['script']}; style-src {allowed['style']}; img-src data:; "
-        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )
 
 
 def _is_address(name: str) -> bool:

@@ -10,15 +10,12 @@ import numpy as np
 from worldrl.data.rollout import AnyEnv
 from worldrl.envs.imagined_inputs import Decode
 from worldrl.errors import ConfigError, WorldRLError
+from worldrl.player import BY_HAND, PACES
 from worldrl.player.film import Film, joined
 from worldrl.player.moments import Moments
 from worldrl.player.sides import Dream, Side, Simulator
 from worldrl.types import Array, WorldModel
 
-BY_HAND = "you"
-"""Who drives where no policy does."""
-PACES = (1.0, 60.0)
-"""Frames a second that may be asked for."""
 LONGEST = 20_000
 """Frames after which a film ends by itself: twenty minutes at the usual pace (our choice)."""
 

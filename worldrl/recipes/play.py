@@ -11,6 +11,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from worldrl.errors import ConfigError
+from worldrl.player import BY_HAND, PACES
 from worldrl.recipes.options import check_threads, option
 from worldrl.recipes.parts import make_env, need, pipeline_at, use_threads
 from worldrl.recipes.telling import say
@@ -38,8 +39,6 @@ class Config:
 
     def check(self) -> None:
         """Refuse options out of range."""
-        from worldrl.player.session import PACES
-
         check_threads(self.threads)
         if not 0 <= self.port <= 65535:
             raise ConfigError(f"port must be in 0 to 65535, got {self.port}.")
@@ -95,7 +94,7 @@ def _tell(config: Config, port: int, url: str) -> None:
 def _session(config: Config, folder: Path, stack: ExitStack) -> tuple[Any, dict[str, Any]]:
     """Return the session of a run, and what a page has to know of it that does not change."""
     from worldrl.player.moments import KeptMoments, RecordedMoments
-    from worldrl.player.session import BY_HAND, Session
+    from worldrl.player.session import Session
     from worldrl.recipes.imagined import decode_of
     from worldrl.world_model.world import World
 
@@ -156,7 +155,6 @@ def _policies(config: Config, folder: Path, pipeline: str) -> dict[str, Any]:
     """Load the policies of the run that see what its world sees, and those that the user named, by name."""
     from worldrl import checkpoint
     from worldrl.agents.policy import load_policy
-    from worldrl.player.session import BY_HAND
 
     found = [
         path.parent for path in folder.glob("*/manifest.json") if checkpoint.read_json(path).get("kind") == "policy"
