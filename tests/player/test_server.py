@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from http.client import HTTPConnection, HTTPResponse
 from threading import Thread
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -153,7 +154,7 @@ def test_news_come_as_they_happen_and_end_with_the_player(player: Server) -> Non
         assert list(events(stream)) == []
 
 
-def test_who_is_slow_gets_the_latest(make: Callable[..., Session]) -> None:
+def test_who_is_slow_gets_the_latest() -> None:
     exchange = Exchange()
     for text in ("one", "two", "three"):
         exchange.publish(text)
@@ -161,10 +162,17 @@ def test_who_is_slow_gets_the_latest(make: Callable[..., Session]) -> None:
     assert exchange.news(3, patience=0.0) is None
 
 
-def test_connections_that_say_nothing_keep_nobody_from_ending(make: Callable[..., Session]) -> None:
+def test_a_long_message_is_refused_so_that_its_sender_hears_of_it(player: Server) -> None:
+    for token, status in (("wrong", 403), (player.token, 413)):
+        assert request(player, "POST", "/command", body=b" " * 900_000, token=token)[0] == status
+
+
+def test_connections_that_say_nothing_keep_nobody_from_ending() -> None:
+    began = monotonic()
     with serving(Exchange(), about="{}", host="127.0.0.1", port=0) as served:
         idle = [socket.create_connection(("127.0.0.1", served.port), timeout=10) for _ in range(3)]
         assert request(served, "GET", "/")[0] == 200
+    assert monotonic() - began < 5.0
     assert [one.recv(1) for one in idle] == [b""] * 3
     for one in idle:
         one.close()

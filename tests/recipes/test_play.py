@@ -23,6 +23,7 @@ from urllib.request import Request, urlopen
 import imageio.v3 as iio
 import pytest
 
+from worldrl import cli
 from worldrl.errors import ConfigError
 from worldrl.recipes import demo, play
 from worldrl.recipes.config import compose
@@ -129,6 +130,17 @@ def drive(page: Any) -> None:
     assert picture(page) not in pictures.values()
 
 
+def touch(page: Any) -> None:
+    """Drive by touch, on a page that fits a phone."""
+    page.check("#beyond")
+    page.tap("#again")
+    at_step(page, 0)
+    page.tap(".pad .right")
+    at_step(page, 1)
+    assert page.get_attribute("[data-driver=you]", "aria-pressed") == "true"
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
 def let_policies_drive(page: Any) -> None:
     """Let each policy play for a while and say how fast that is."""
     for name in ("clone", "refined"):
@@ -155,6 +167,7 @@ def pose(page: Any, path: Path, *, steps: int) -> None:
     page.mouse.move(2, 2)
     page.keyboard.press("Space")
     eventually(page, lambda: int(page.get_attribute("html", "data-step")) >= steps or page.is_disabled("#step"))
+    page.evaluate("scrollTo(0, 0)")
     page.screenshot(path=path)
     assert path.stat().st_size > 10_000
 
@@ -184,13 +197,7 @@ def test_a_run_is_played_in_a_browser_by_hand_by_its_policies_and_by_touch(run: 
                 let_policies_drive(page)
                 pose(page, out / "player.png", steps=9)
             else:
-                page.check("#beyond")
-                page.tap("#again")
-                at_step(page, 0)
-                page.tap(".pad .right")
-                at_step(page, 1)
-                assert page.get_attribute("[data-driver=you]", "aria-pressed") == "true"
-                assert page.evaluate("document.documentElement.scrollWidth") <= 390, "it must fit a phone"
+                touch(page)
                 pose(page, out / "player-phone.png", steps=10)
             context.close()
         browser.close()
@@ -296,6 +303,14 @@ def test_a_folder_without_a_world_is_refused(tmp_path: Path) -> None:
 def test_options_out_of_range_are_refused(word: str, why: str) -> None:
     with pytest.raises(ConfigError, match=why):
         compose("play", ["run=runs/demo-0", word])
+
+
+def test_the_run_may_stand_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "ein Lauf").mkdir()
+    for words in (["play", str(tmp_path / "ein Lauf")], ["play", f"run={tmp_path / 'ein Lauf'}"]):
+        assert cli.main(words) == 2
+        assert f"run must hold a world, got none at '{tmp_path}/ein Lauf/world'" in capsys.readouterr().err
+    assert cli.main(["play"]) == 2 and "run must be given" in capsys.readouterr().err
 
 
 def test_a_taken_port_is_told_of(capsys: pytest.CaptureFixture[str]) -> None:

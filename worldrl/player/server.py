@@ -192,12 +192,10 @@ class _Handler(BaseHTTPRequestHandler):
         if body is None:
             return
         try:
-            message = json.loads(body)
+            sentence = self.server.exchange.ask(json.loads(body))
         except (ValueError, RecursionError):
             self._refuse(400, "a message must be JSON in UTF-8.")
             return
-        try:
-            sentence = self.server.exchange.ask(message)
         except TimeoutError:
             self._refuse(503, "the player is busy: try again.")
             return
