@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -63,6 +63,8 @@ class MetaWorldEnv(gym.Env[Any, Array]):
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 27}
+    axes: ClassVar[tuple[str, ...]] = ("x", "y", "z", "fingers")
+    """What the numbers of an action are called."""
 
     def __init__(
         self,

@@ -55,6 +55,8 @@ class TabletopEnv(gym.Env[Any, Array]):
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 16}
     reach: ClassVar[float] = REACH
+    axes: ClassVar[tuple[str, ...]] = ("x", "y", "z", "fingers")
+    """What the numbers of an action are called."""
     scene: ClassVar[str]
     objects: tuple[str, ...]
     bodies: ClassVar[dict[str, str]]

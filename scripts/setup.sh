@@ -74,6 +74,16 @@ ensure_gl() {
     die "no software GL library: install one by hand (on Debian: apt-get install libosmesa6 libegl1 libgl1 libgl1-mesa-dri)"
 }
 
+# The page of `worldrl play` is tested in a real browser. Nothing else needs one.
+ensure_chromium() {
+  [ "$(uname -s)" = Linux ] || return 0
+  if command -v chromium >/dev/null || command -v chromium-browser >/dev/null; then return; fi
+  say "installing Chromium with apt-get, for the tests of worldrl play"
+  apt update || true
+  apt install --no-install-recommends -y chromium fonts-dejavu-core ||
+    say "Chromium could not be installed: tests that need a browser will be skipped"
+}
+
 warn_of_needless_cuda() {
   command -v nvidia-smi >/dev/null && return
   .venv/bin/python -c 'import sys, torch; sys.exit(torch.version.cuda is None)' || return 0
@@ -103,6 +113,7 @@ install_packages
 install_weights imagenet_names
 install_from_npm
 ensure_gl
+ensure_chromium
 warn_of_needless_cuda
 echo "$TORCH_SPEC" >$torch_choice
 echo "$key" >$stamp

@@ -44,6 +44,7 @@ ALLOWED: dict[str, set[str]] = {
     "language": FOUNDATION | {"data", "encoders"},
     "envs": {"", "errors", "types", "scene"},
     "agents": FOUNDATION | {"objects"},
+    "player": FOUNDATION | {"data", "envs", "evaluation"},
     "configs": set(),
     "shipped": {"errors"},
 }

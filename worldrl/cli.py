@@ -42,6 +42,7 @@ RECIPES: dict[str, tuple[str, str]] = {
     "plan": ("worldrl.recipes.plan", "Measure planning in a world in MuJoCo: the baseline of refinement."),
     "record": ("worldrl.recipes.record", "Make videos and pictures of a policy, real beside imagined."),
     "report": ("worldrl.recipes.report", "Put a run on one page: figures, curves, videos and what was hallucinated."),
+    "play": ("worldrl.recipes.play", "Play an imagined environment live, MuJoCo beside it, in a page of this machine."),
     "bench": ("worldrl.recipes.bench", "Time every stage on this machine."),
     "demo": ("worldrl.recipes.demo", "Run every stage on one task."),
     "evolve": ("worldrl.recipes.evolve", "Refine, record a few real episodes, fit again, refine: rounds of both."),
@@ -56,7 +57,7 @@ TOOLS: dict[str, tuple[str, str]] = {
     "verify": ("FOLDER", "Say whether every checkpoint and every data set below a folder is whole."),
     "doctor": ("", "Say what this machine has: versions, device, drawing, weights."),
 }
-NAMED = {"reproduce": "experiment", "experiment": "name", "scenes": "action", "report": "run"}
+NAMED = {"reproduce": "experiment", "experiment": "name", "scenes": "action", "report": "run", "play": "run"}
 """Verbs whose first word may stand alone, and the option that it is."""
 UNWRITABLE = {
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG,

@@ -32,7 +32,7 @@ def replay(env: AnyEnv, episode: Episode, *, start: int) -> Replay:
     Raises:
         DataError: If ``start`` is not a step of the episode, or the episode has no simulator states.
     """
-    sim, first = _enter(env, episode, start)
+    sim, first = enter(env, episode, start)
     observations = [first]
     states = [np.array(sim.state())]
     for act in episode.acts[start:]:
@@ -71,7 +71,7 @@ def succeeds(env: AnyEnv, episode: Episode, acts: Array, *, start: int = 0) -> b
         DataError: As `replay`.
     """
     with _undrawn(env):
-        _enter(env, episode, start)
+        enter(env, episode, start)
         for act in acts:
             *_, end, trunc, info = env.step(np.array(act))
             if info["success"]:
@@ -81,8 +81,12 @@ def succeeds(env: AnyEnv, episode: Episode, acts: Array, *, start: int = 0) -> b
     return False
 
 
-def _enter(env: AnyEnv, episode: Episode, start: int) -> tuple[SimulatedEnv, dict[str, Array]]:
-    """Put ``env`` into step ``start`` of ``episode``; return its simulator and the observation."""
+def enter(env: AnyEnv, episode: Episode, start: int) -> tuple[SimulatedEnv, dict[str, Array]]:
+    """Put ``env`` into step ``start`` of ``episode``; return its simulator and the observation.
+
+    Raises:
+        DataError: As `replay`.
+    """
     if not 0 <= start <= len(episode):
         raise DataError(f"start must be in [0, {len(episode)}] for seed {episode.seed}, got {start}.")
     if not episode.states.shape[1]:

@@ -175,7 +175,11 @@ def _write_mp4(path: Path, first: Frame, rest: Iterator[Frame], fps: float) -> N
     target = ["-codec:v", "libx264", "-crf", "20", "-pix_fmt", "yuv420p", "-movflags", "+faststart", str(path)]
     command = [_ffmpeg(), "-y", "-v", "error", *source, *target]
     pipe, none = subprocess.PIPE, subprocess.DEVNULL
-    with TemporaryFile() as log, subprocess.Popen(command, stdin=pipe, stdout=none, stderr=log) as process:
+    # In a group of its own: a terminal's Ctrl-C is for us, who then finish the file; ffmpeg would break it off.
+    with (
+        TemporaryFile() as log,
+        subprocess.Popen(command, stdin=pipe, stdout=none, stderr=log, process_group=0) as process,
+    ):
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # it has ended; its exit code and its log say why
             for frame in chain([first], rest):

@@ -5,16 +5,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-<<<<<<< HEAD
-from typing import Any
-
-from worldrl.errors import first_line
-=======
 from pathlib import Path
 from typing import Any
 
-from worldrl.errors import CheckpointError
->>>>>>> report
+from worldrl.errors import CheckpointError, first_line
 from worldrl.recipes.options import check_tensorboard
 
 MOST = 512
@@ -53,13 +47,13 @@ def curve(label: str, folder: str, beside: str = "") -> Iterator[Callable[[int, 
         show(step, loss)
         seen.add(step, loss)
         if writer is not None:
-            writer.add_scalar(f"{label}/loss", loss, step)
+            writer.call("add_scalar", f"{label}/loss", loss, step)
 
     try:
         yield tell
     finally:
         if writer is not None:
-            writer.close()
+            writer.call("close")
     if beside and seen.points:
         _keep(curves_path(beside), label, seen.points)
 
@@ -97,19 +91,9 @@ def _keep(path: Path, label: str, points: list[tuple[int, float]]) -> None:
     checkpoint.write_json(path, others | {label: points})
 
 
-def _writer(folder: str) -> Any:
+def _writer(folder: str) -> "_Board":
     check_tensorboard(folder)
-<<<<<<< HEAD
-    board = _Board(folder)
-
-    def both(step: int, loss: float) -> None:
-        show(step, loss)
-        board.call("add_scalar", f"{label}/loss", loss, step)
-
-    try:
-        yield both
-    finally:
-        board.call("close")
+    return _Board(folder)
 
 
 class _Board:
@@ -136,11 +120,6 @@ class _Board:
     def _give_up(self, error: Exception) -> None:
         self.writer = None
         print(f"worldrl: TensorBoard fails, this goes on without it: {first_line(error)}.", file=sys.stderr)
-=======
-    from torch.utils.tensorboard import SummaryWriter
-
-    return SummaryWriter(folder)
->>>>>>> report
 
 
 def say(text: str) -> None:

@@ -1,0 +1,322 @@
+"""``worldrl play``: a run in a page, in a real browser.
+
+The pictures of the documentation are made here too, of a run that looks like something:
+``WORLDRL_PLAY_RUN=runs/demo-0 WORLDRL_PICTURES=docs pytest -m slow tests/recipes/test_play.py -k browser``.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from threading import Event
+from time import monotonic
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import imageio.v3 as iio
+import pytest
+
+from worldrl import cli
+from worldrl.errors import ConfigError
+from worldrl.recipes import demo, play
+from worldrl.recipes.config import compose
+from worldrl.recipes.options import EncoderOptions, EnvOptions, WorldModelOptions
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+QUIET = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+PATIENCE = 30_000
+"""Milliseconds that the browser waits for anything, on a busy machine."""
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a run in which nothing has been learnt, or take the one that the environment names."""
+    if named := os.environ.get("WORLDRL_PLAY_RUN"):
+        return Path(named)
+    out = tmp_path_factory.mktemp("runs") / "tiny"
+    demo.run(
+        demo.Config(
+            out=str(out), env=EnvOptions(id="worldrl/CloseDrawer-v0", kwargs={"size": 56, "max_steps": 20}),
+            encoder=EncoderOptions(name="none"), world_model=WorldModelOptions(size="tiny"), demonstrations=4, random=2,
+            rollouts=2, clone_steps=20, fit_steps=30, success_steps=20, decoder_steps=60, imagined_steps=1024,
+            episodes=2, videos=0, threads=1,
+        )
+    )  # fmt: skip
+    return out
+
+
+@contextmanager
+def playing(run: Path, *words: str) -> Iterator[str]:
+    """Run ``worldrl play`` and give its address; end it as Ctrl-C in a terminal does, and see it end well."""
+    command = [sys.executable, "-m", "worldrl.cli", "play", str(run), "port=0", *words]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, start_new_session=True, **pipes) as player:
+        try:
+            assert player.stdout is not None
+            said = [next(player.stdout), next(player.stdout)]
+            assert said[1] == "Ctrl-C ends it\n"
+            yield re.findall(r"http://\S+", said[0])[0]
+            os.killpg(player.pid, signal.SIGINT)
+            out, err = player.communicate(timeout=30)
+            assert (player.returncode, out.strip(), err) == (0, "ended", "")
+        finally:
+            player.kill()
+
+
+def ask(url: str, **message: Any) -> tuple[int, str]:
+    """Give a command and return the status and what was wrong."""
+    body = Request(url.replace("/?", "/command?"), json.dumps(message).encode())
+    try:
+        with urlopen(body, timeout=30) as answer:
+            return answer.status, ""
+    except HTTPError as error:
+        with error:
+            return error.code, json.loads(error.read())["error"]
+
+
+def picture(page: Any, of: str = "imagined") -> str:
+    """Return what a canvas shows, once the last news are drawn."""
+    page.wait_for_timeout(150)
+    return str(page.evaluate(f"document.querySelector('#{of} canvas').toDataURL()"))
+
+
+def until(page: Any, selector: str, text: str) -> None:
+    """Wait for a text; the page's own policy keeps playwright's conditions in JavaScript out."""
+    eventually(page, lambda: re.search(text, page.inner_text(selector)))
+
+
+def eventually(page: Any, holds: Any) -> None:
+    began = monotonic()
+    while not holds():
+        assert monotonic() - began < PATIENCE / 1000, "it did not come about"
+        page.wait_for_timeout(30)
+
+
+def at_step(page: Any, step: int) -> None:
+    page.wait_for_selector(f"html[data-step='{step}']")
+
+
+def taps(page: Any, key: str, count: int) -> None:
+    """Begin the episode again and take steps by a key, one after the other."""
+    page.keyboard.press("KeyB")
+    at_step(page, 0)
+    for step in range(1, count + 1):
+        page.keyboard.press(key)
+        at_step(page, step)
+
+
+def drive(page: Any) -> None:
+    """Drive by hand and see that imagination follows."""
+    page.check("#beyond")
+    pictures = {}
+    for key in ("ArrowRight", "ArrowLeft", "KeyD", "KeyE"):
+        taps(page, key, 3)
+        pictures[key] = picture(page)
+        assert page.get_attribute("[data-driver=you]", "aria-pressed") == "true"
+    assert len(set(pictures.values())) == 3, "left, right and up must differ; D is right"
+    assert pictures["ArrowRight"] == pictures["KeyD"]
+    page.keyboard.press("KeyB")
+    at_step(page, 0)
+    assert picture(page) not in pictures.values()
+
+
+def touch(page: Any) -> None:
+    """Drive by touch, on a page that fits a phone."""
+    page.check("#beyond")
+    page.tap("#again")
+    at_step(page, 0)
+    page.tap(".pad .right")
+    at_step(page, 1)
+    assert page.get_attribute("[data-driver=you]", "aria-pressed") == "true"
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def let_policies_drive(page: Any) -> None:
+    """Let each policy play for a while and say how fast that is."""
+    for name in ("clone", "refined"):
+        page.keyboard.press("KeyB")
+        page.click(f"[data-driver={name}]")
+        page.wait_for_selector(f"[data-driver={name}][aria-pressed=true]")
+        before, real = picture(page), picture(page, "real")
+        page.click("#play")
+        until(page, "#play", "Pause")
+        eventually(page, lambda: int(page.get_attribute("html", "data-step")) > 15)
+        eventually(page, lambda: float(page.inner_text("#fps")) > 0)
+        print(f"{name}: {page.inner_text('#rate')}")
+        page.click("#play")
+        until(page, "#play", "Play")
+        assert picture(page) != before and picture(page, "real") != real
+
+
+def pose(page: Any, path: Path, *, steps: int) -> None:
+    """Take a screenshot while the last policy plays."""
+    page.uncheck("#beyond")
+    page.keyboard.press("KeyB")
+    page.click("[data-driver=refined]")
+    at_step(page, 0)
+    page.mouse.move(2, 2)
+    page.keyboard.press("Space")
+    eventually(page, lambda: int(page.get_attribute("html", "data-step")) >= steps or page.is_disabled("#step"))
+    page.evaluate("scrollTo(0, 0)")
+    page.screenshot(path=path)
+    assert path.stat().st_size > 10_000
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium (scripts/setup.sh tries to)")
+def test_a_run_is_played_in_a_browser_by_hand_by_its_policies_and_by_touch(run: Path, tmp_path: Path) -> None:
+    playwright = pytest.importorskip("playwright.sync_api")
+    out = Path(os.environ.get("WORLDRL_PICTURES", tmp_path))
+    with playing(run) as url, playwright.sync_playwright() as browsers:
+        browser = browsers.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        desktop = browser.new_context(viewport={"width": 1180, "height": 860})
+        phone = browser.new_context(
+            viewport={"width": 390, "height": 844}, device_scale_factor=2, has_touch=True, is_mobile=True,
+            color_scheme="dark",
+        )  # fmt: skip
+        wrong: list[str] = []
+        for context in (desktop, phone):
+            context.set_default_timeout(PATIENCE)
+            page = context.new_page()
+            page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+            page.on("pageerror", lambda error: wrong.append(str(error)))
+            page.goto(url)
+            page.wait_for_selector("#real canvas[data-order]")
+            if context is desktop:
+                drive(page)
+                let_policies_drive(page)
+                pose(page, out / "player.png", steps=9)
+            else:
+                touch(page)
+                pose(page, out / "player-phone.png", steps=10)
+            context.close()
+        browser.close()
+        assert wrong == []
+        status, why = ask(url, command="reset", episode=10_000, step=0)
+        assert status == 400 and "episode must be in 0 to" in why
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <_io.FileIO:pytest.PytestUnraisableExceptionWarning")
+def test_ctrl_c_ends_it_and_finishes_the_film(run: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(run, tmp_path / "run")
+    with playing(copy, "real=false") as url:
+        assert ask(url, command="go_on", on=True) == (200, "")
+        assert ask(url, command="record", on=True) == (200, "")
+        for _ in range(4):
+            assert ask(url, command="step") == (200, "")
+    assert len(iio.imread(copy / "videos" / "play-001.mp4")) == 5
+    with pytest.raises(OSError, match="refused"):
+        urlopen(url, timeout=5)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_either_signal_ends_playing_as_if_all_had_been_done(number: signal.Signals) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with play._interruptible():
+        os.kill(os.getpid(), number)
+        Event().wait(timeout=10)
+        pytest.fail("it went on")
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@contextmanager
+def session_of(folder: Path, **options: Any) -> Iterator[tuple[Any, dict[str, Any]]]:
+    with ExitStack() as stack:
+        session, about = play._session(play.Config(run=str(folder), **options), folder, stack)
+        stack.callback(session.close)
+        yield session, about
+
+
+@pytest.mark.slow
+def test_a_whole_run_has_its_episodes_its_policies_and_the_simulator(run: Path) -> None:
+    with session_of(run) as (session, about):
+        assert about["drivers"] == ["you", "clone", "refined"] and about["axes"] == ["x", "y", "z", "fingers"]
+        assert len(about["lengths"]) == len(about["actors"]) == 8 and session.view().driver == "refined"
+        session.reset(7, about["lengths"][7])
+        real = session.view().real
+        assert real is not None and real.frame.shape == (56, 56, 3)
+
+
+@pytest.mark.slow
+def test_a_folder_with_a_world_alone_is_played_without_simulator_and_policies_unless_they_are_named(
+    run: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(run / "world", tmp_path / "world")
+    with session_of(tmp_path) as (session, about):
+        assert about["drivers"] == ["you"] and set(about["lengths"]) == {0}
+        assert session.view().real is None
+        session.step()
+        assert session.view().step == 1
+    given = {"episodes": str(run / "episodes"), "observation": str(run / "observation")}
+    with session_of(tmp_path, policies=[str(run / "clone")], **given) as (session, about):
+        assert about["drivers"] == ["you", "clone"] and session.view().real is not None
+    with session_of(tmp_path, real=False, **given) as (session, about):
+        assert max(about["lengths"]) > 0 and session.view().real is None
+    with (
+        pytest.raises(ConfigError, match="policies must have names of their own, got another 'clone'"),
+        session_of(tmp_path, policies=[str(run / "clone")] * 2, **given),
+    ):
+        pass
+
+
+@pytest.mark.slow
+def test_what_links_lead_to_outside_a_run_is_not_read_nor_written(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "world").symlink_to(run / "world")
+    with pytest.raises(ConfigError, match="world must lie within"), session_of(tmp_path):
+        pass
+    (tmp_path / "world").unlink()
+    shutil.copytree(run / "world", tmp_path / "world")
+    for name, at in (("clone", run / "clone"), ("videos", tmp_path.parent)):
+        (tmp_path / name).symlink_to(at)
+        with pytest.raises(ConfigError, match=f"{name} must lie within"), session_of(tmp_path):
+            pass
+        (tmp_path / name).unlink()
+
+
+def test_a_folder_without_a_world_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="run must hold a world, got none at"), session_of(tmp_path):
+        pass
+    with pytest.raises(ConfigError, match="no run at"):
+        play.run(play.Config(run=str(tmp_path / "nothing")))
+
+
+@pytest.mark.parametrize(
+    ("word", "why"),
+    [
+        ("port=65536", "port must be in 0 to 65535"),
+        ("fps=0.5", "fps must be in 1 to 60"),
+        ("threads=-1", "threads must be 0 or more"),
+        ("host=", "host must be an address"),
+    ],
+)
+def test_options_out_of_range_are_refused(word: str, why: str) -> None:
+    with pytest.raises(ConfigError, match=why):
+        compose("play", ["run=runs/demo-0", word])
+
+
+def test_the_run_may_stand_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "ein Lauf").mkdir()
+    for words in (["play", str(tmp_path / "ein Lauf")], ["play", f"run={tmp_path / 'ein Lauf'}"]):
+        assert cli.main(words) == 2
+        assert f"run must hold a world, got none at '{tmp_path}/ein Lauf/world'" in capsys.readouterr().err
+    assert cli.main(["play"]) == 2 and "run must be given" in capsys.readouterr().err
+
+
+def test_a_taken_port_is_told_of(capsys: pytest.CaptureFixture[str]) -> None:
+    play._tell(play.Config(run="runs/demo-0"), 8766, "http://127.0.0.1:8766/?token=t")
+    assert capsys.readouterr().out.splitlines() == [
+        "port 8765 is taken: 8766 it is", "play runs/demo-0 at http://127.0.0.1:8766/?token=t", "Ctrl-C ends it",
+    ]  # fmt: skip
+    play._tell(play.Config(run="runs/demo-0", host="0.0.0.0"), 8765, "http://192.0.2.1:8765/?token=t")
+    assert "whoever has this address can play" in capsys.readouterr().out

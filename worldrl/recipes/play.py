@@ -1,0 +1,199 @@
+"""Play an imagined environment live: by hand or by a policy, the simulator beside it, in a page of this machine."""
+
+import json
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import MISSING
+
+from worldrl.errors import ConfigError
+from worldrl.player import BY_HAND, PACES
+from worldrl.recipes.options import check_threads, option
+from worldrl.recipes.parts import make_env, need, pipeline_at, use_threads
+from worldrl.recipes.telling import say
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+@dataclass
+class Config:
+    """Options of ``worldrl play``."""
+
+    run: str = option(MISSING, "folder of a run (worldrl demo), or one that holds a world; films go to its videos/")
+    world: str = option("", "folder of a world; empty for that of the run")
+    episodes: str = option("", "data set whose moments are begun from; empty for that of the run, if it has one")
+    observation: str = option("", "folder of the observation pipeline; empty for that of the run, if it has one")
+    policies: list[str] = field(
+        default_factory=list, metadata={"help": "folders of policies beside those of the run; the last drives at first"}
+    )
+    real: bool = option(True, "whether MuJoCo runs beside it, under the same actions, where it can")
+    host: str = option("127.0.0.1", "address to listen at; 0.0.0.0 for all, which lets others on this network play")
+    port: int = option(8765, "port to listen at, or the next that is free; 0 for any")
+    fps: float = option(16.0, "frames a second at first")
+    seed: int = option(0, "of imagination and policies")
+    threads: int = option(1, "threads of torch; a batch of one is not faster with more; 0 leaves them alone")
+
+    def check(self) -> None:
+        """Refuse options out of range."""
+        check_threads(self.threads)
+        if not 0 <= self.port <= 65535:
+            raise ConfigError(f"port must be in 0 to 65535, got {self.port}.")
+        if not PACES[0] <= self.fps <= PACES[1]:
+            raise ConfigError(f"fps must be in {PACES[0]:g} to {PACES[1]:g}, got {self.fps:g}.")
+        if not self.host:
+            raise ConfigError("host must be an address of this machine, got none: leave it out for 127.0.0.1.")
+
+
+def run(config: Config) -> None:
+    """Play until Ctrl-C; this thread owns the worlds, the renderer among them, and others only talk to it."""
+    from worldrl.envs.rendering import close_shared_renderer
+    from worldrl.player.exchange import Exchange
+    from worldrl.player.loop import run as play
+    from worldrl.player.server import serving
+
+    use_threads(config.threads)
+    folder, exchange = need(config.run, "run"), Exchange()
+    with ExitStack() as stack:
+        stack.callback(close_shared_renderer)
+        session, about = _session(config, folder, stack)
+        stack.callback(session.close)
+        server = stack.enter_context(
+            serving(exchange, about=json.dumps(about), host=config.host, port=config.port),
+        )
+        _tell(config, server.port, server.url)
+        with _interruptible():
+            play(session, exchange)
+    say("ended")
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Leave at Ctrl-C, and at SIGTERM likewise, as if everything had been done."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        return
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _tell(config: Config, port: int, url: str) -> None:
+    if config.port not in (0, port):
+        say(f"port {config.port} is taken: {port} it is")
+    say(f"play {config.run} at {url}")
+    if config.host not in LOOPBACK:
+        say("whoever has this address can play, and it travels unencrypted: end the player when you are done")
+    say("Ctrl-C ends it")
+
+
+def _session(config: Config, folder: Path, stack: ExitStack) -> tuple[Any, dict[str, Any]]:
+    """Return the session of a run, and what a page has to know of it that does not change."""
+    from worldrl.player.moments import KeptMoments, RecordedMoments
+    from worldrl.player.session import Session
+    from worldrl.recipes.imagined import decode_of
+    from worldrl.world_model.world import World
+
+    at = {name: _part(folder, name, getattr(config, name)) for name in ("world", "episodes", "observation")}
+    if at["world"] is None:
+        raise ConfigError(
+            f"run must hold a world, got none at '{folder / 'world'}': make one with worldrl demo or fit."
+        )
+    world = World.from_pretrained(at["world"])
+    moments: Any = KeptMoments(world.starts)
+    real = None
+    if at["episodes"] is not None and at["observation"] is not None:
+        from worldrl.data.dataset import Dataset
+
+        dataset = Dataset(at["episodes"])
+        pipeline = stack.enter_context(pipeline_at(at["observation"], None))
+        pipeline.require(world.model.pipeline, owner=str(at["world"]))
+        moments = RecordedMoments(dataset, pipeline, history=world.model.history)
+        real = _simulator(dataset.manifest) if config.real else None
+    policies = _policies(config, folder, world.model.pipeline)
+    session = Session(
+        world.model, moments, horizon=world.horizon, decode=decode_of(world), policies=policies, real=real,
+        films=_within(folder, "videos"), pace=config.fps, seed=config.seed,
+    )  # fmt: skip
+    about = {
+        "run": folder.resolve().name,
+        "task": world.task,
+        "axes": _axes(world.task, world.model.act_dim),
+        "drivers": [BY_HAND, *policies],
+        "lengths": list(moments.lengths),
+        "actors": list(moments.actors),
+        "horizon": world.horizon,
+    }
+    return session, about
+
+
+def _part(folder: Path, name: str, given: str) -> Path | None:
+    """Return a part of a run: what the user named, or else what lies in its folder; None where there is nothing."""
+    if given:
+        return need(given, name)
+    path = _within(folder, name)
+    return path if path.exists() else None
+
+
+def _within(folder: Path, name: str) -> Path:
+    """Return a path that lies in the run folder, wherever links lead.
+
+    Raises:
+        ConfigError: If it leads elsewhere.
+    """
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ConfigError(f"{name} must lie within '{folder}', got a link to '{path.resolve()}': name it by an option.")
+    return path
+
+
+def _policies(config: Config, folder: Path, pipeline: str) -> dict[str, Any]:
+    """Load the policies of the run that see what its world sees, and those that the user named, by name."""
+    from worldrl import checkpoint
+    from worldrl.agents.policy import load_policy
+
+    found = [
+        path.parent for path in folder.glob("*/manifest.json") if checkpoint.read_json(path).get("kind") == "policy"
+    ]
+    policies: dict[str, Any] = {}
+    for path in sorted(found, key=lambda path: (path.name == "refined", path.name)):
+        policy, origin = load_policy(_within(folder, path.name))
+        if origin.pipeline == pipeline:
+            policies[path.name] = policy
+        else:
+            say(f"{path.name} sees something else than this world: left out")
+    for given in config.policies:
+        policy, origin = load_policy(need(given, "policy"))
+        checkpoint.require_pipeline(pipeline, origin.pipeline, owner=given)
+        name = Path(given).resolve().name
+        if name in (BY_HAND, *policies):
+            raise ConfigError(f"policies must have names of their own, got another '{name}': rename its folder.")
+        policies[name] = policy
+    return policies
+
+
+def _simulator(manifest: Any) -> Any:
+    """Make the environment that a data set was recorded in; None where its actions are no numbers."""
+    from gymnasium.spaces import Box
+
+    env = make_env(manifest.env_id, dict(manifest.env_kwargs))
+    if isinstance(env.action_space, Box):
+        return env
+    env.close()
+    return None
+
+
+def _axes(task: str, count: int) -> list[str]:
+    """Return what the numbers of an action are called, as the class of its environment says; else their numbers."""
+    import gymnasium as gym
+    from gymnasium.envs.registration import load_env_creator
+
+    import worldrl.envs  # noqa: F401  registers the ids
+
+    entry = gym.registry[task].entry_point if task in gym.registry else None
+    named = getattr(load_env_creator(entry) if isinstance(entry, str) else entry, "axes", ())
+    return list(named) if len(named) == count else [f"action {i + 1}" for i in range(count)]
