@@ -24,9 +24,6 @@ class Row:
     remark: str = ""
 
 
-ELSEWHERE: dict[int, str] = {62: "tests/player"}
-"""PLACEHOLDERS until merged."""
-
 ROWS: dict[int, Row] = {
     1: Row("weights, config or manifest cut off", "CheckpointError (exit 4) that names the file"),
     2: Row(

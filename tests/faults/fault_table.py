@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from fault_rows import CHAPTERS, ELSEWHERE, ROWS
+from fault_rows import CHAPTERS, ROWS
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "faults.md"
@@ -55,8 +55,7 @@ def _answer(row: int, tests: list[str]) -> str:
         file, _, name = test.partition("::")
         files[file].append(f"`{name}`")
     named = [f"`{file}`: {', '.join(names)}" for file, names in files.items()]
-    elsewhere = [f"`{ELSEWHERE[row]}`"] if row in ELSEWHERE else []
-    return "<br>".join(part for part in [*named, *elsewhere, ROWS[row].remark] if part)
+    return "<br>".join(part for part in [*named, ROWS[row].remark] if part)
 
 
 if __name__ == "__main__":

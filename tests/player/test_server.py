@@ -66,6 +66,7 @@ def test_the_page_is_sent_with_a_policy_that_lets_nothing_else_in(player: Server
     assert player.token not in page
 
 
+@pytest.mark.fault(62)
 @pytest.mark.parametrize("path", ["/", "/news", "/command", "/page.html", "/../../etc/passwd"])
 @pytest.mark.parametrize("token", ["", "wrong", "%C3%A4"])
 def test_nothing_is_told_without_the_token(player: Server, path: str, token: str) -> None:
@@ -74,6 +75,7 @@ def test_nothing_is_told_without_the_token(player: Server, path: str, token: str
         assert status == 403 and b"the token is missing or wrong" in body
 
 
+@pytest.mark.fault(62)
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "https://127.0.0.1", "http://localhost:1"])
 def test_another_page_is_refused(player: Server, origin: str) -> None:
     body = b'{"command": "step"}'
@@ -83,6 +85,7 @@ def test_another_page_is_refused(player: Server, origin: str) -> None:
     assert request(player, "POST", "/command", body=body, Origin=own)[0] == 200
 
 
+@pytest.mark.fault(62)
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "", "[", "192.168.0.9"])
 def test_a_name_that_dns_was_bent_to_is_refused(player: Server, host: str) -> None:
     status, answer, _ = request(player, "GET", "/", Host=host)
@@ -98,6 +101,7 @@ def test_where_it_listens_everywhere_any_address_will_do_but_no_name(player: Ser
     assert player.knows("den.example:80") and not player.knows("192.168.0.9")
 
 
+@pytest.mark.fault(62)
 def test_a_message_too_long_is_refused_and_one_of_the_most_bytes_is_read(player: Server) -> None:
     status, answer, _ = request(player, "POST", "/command", body=b" " * (MOST_BYTES + 1))
     assert status == 413 and b"at most 65536 bytes" in answer
@@ -187,6 +191,7 @@ def test_more_connections_than_it_has_threads_for_are_closed(monkeypatch: pytest
             assert other.recv(1) == b""
 
 
+@pytest.mark.fault(62)
 def test_it_listens_on_this_machine_alone_and_takes_the_next_port_where_one_is_taken(player: Server) -> None:
     assert player.server_address[0] == "127.0.0.1"
     with serving(Exchange(), about="{}", host="127.0.0.1", port=player.port) as other:

@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from omegaconf import MISSING
-
 from worldrl.errors import ConfigError
 from worldrl.player import BY_HAND, PACES
 from worldrl.recipes.options import check_threads, option
 from worldrl.recipes.parts import make_env, need, pipeline_at, use_threads
 from worldrl.recipes.telling import say
+from worldrl.shipped import shipped
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -23,7 +22,10 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 class Config:
     """Options of ``worldrl play``."""
 
-    run: str = option(MISSING, "folder of a run (worldrl demo), or one that holds a world; films go to its videos/")
+    run: str = option(
+        "", "folder of a run (worldrl demo), or one that holds a world; films go to its videos/; empty for the small run "
+        "that comes with the package, whose films go to videos/ here"
+    )  # fmt: skip
     world: str = option("", "folder of a world; empty for that of the run")
     episodes: str = option("", "data set whose moments are begun from; empty for that of the run, if it has one")
     observation: str = option("", "folder of the observation pipeline; empty for that of the run, if it has one")
@@ -56,7 +58,7 @@ def run(config: Config) -> None:
     from worldrl.player.server import serving
 
     use_threads(config.threads)
-    folder, exchange = need(config.run, "run"), Exchange()
+    folder, exchange = need(config.run, "run") if config.run else shipped(), Exchange()
     with ExitStack() as stack:
         stack.callback(close_shared_renderer)
         session, about = _session(config, folder, stack)
@@ -85,7 +87,7 @@ def _interruptible() -> Iterator[None]:
 def _tell(config: Config, port: int, url: str) -> None:
     if config.port not in (0, port):
         say(f"port {config.port} is taken: {port} it is")
-    say(f"play {config.run} at {url}")
+    say(f"play {config.run or 'the run that comes with the package'} at {url}")
     if config.host not in LOOPBACK:
         say("whoever has this address can play, and it travels unencrypted: end the player when you are done")
     say("Ctrl-C ends it")
@@ -117,7 +119,7 @@ def _session(config: Config, folder: Path, stack: ExitStack) -> tuple[Any, dict[
     policies = _policies(config, folder, world.model.pipeline)
     session = Session(
         world.model, moments, horizon=world.horizon, decode=decode_of(world), policies=policies, real=real,
-        films=_within(folder, "videos"), pace=config.fps, seed=config.seed,
+        films=_within(folder, "videos") if config.run else Path("videos"), pace=config.fps, seed=config.seed,
     )  # fmt: skip
     about = {
         "run": folder.resolve().name,
