@@ -23,9 +23,10 @@ class Config:
     """Options of ``worldrl play``."""
 
     run: str = option(
-        "", "folder of a run (worldrl demo), or one that holds a world; films go to its videos/; empty for the small run "
-        "that comes with the package, whose films go to videos/ here"
-    )  # fmt: skip
+        "",
+        "folder of a run (worldrl demo), or one that holds a world; films go to its videos/; empty for the small run that "
+        "comes with the package, whose films go to videos/ here",
+    )
     world: str = option("", "folder of a world; empty for that of the run")
     episodes: str = option("", "data set whose moments are begun from; empty for that of the run, if it has one")
     observation: str = option("", "folder of the observation pipeline; empty for that of the run, if it has one")
