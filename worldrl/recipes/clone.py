@@ -7,6 +7,7 @@ import numpy as np
 from omegaconf import MISSING
 
 from worldrl.errors import ConfigError
+from worldrl.facts import tell
 from worldrl.recipes.demonstrations import DEMONSTRATORS, demonstrations
 from worldrl.recipes.options import check_positive, check_tensorboard, option
 from worldrl.recipes.parts import need, pipeline_at, tokens_of, use_threads
@@ -81,6 +82,7 @@ def run(config: Config) -> None:
             )
         real_steps = sum(len(acts) for acts in tokens.acts)
         policy.save_pretrained(Path(config.out), origin=Origin(pipeline.hash, real_steps))
+        tell(Path(config.out), task=dataset.manifest.env_id, masks=pipeline.masks, episodes=len(good))
     gates = policy.gates()
     shares = [] if gates is None else gates.gate.clamp(0, 1).tolist()
     seen = ", ".join(f"{name} {share:.2f}" for name, share in zip(pipeline.objects, shares, strict=False))

@@ -124,7 +124,7 @@ def run(config: Config) -> str:
         table = evaluate.run(
             evaluate.Config(
                 env=config.env, policies=[at["clone"], at["refined"]], out=str(out / "evaluation.json"),
-                world=at["world"], episodes=config.episodes, **data, **common,
+                world=at["world"], episodes=config.episodes, card=True, **data, **common,
             )
         )  # fmt: skip
     if config.videos:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from omegaconf import MISSING
 
+from worldrl.facts import tell
 from worldrl.recipes.options import EncoderOptions, ObjectOptions, check_observation, check_positive, option
 from worldrl.recipes.parts import encoder_for, fit_pipeline, need, pipeline_at, use_threads
 from worldrl.recipes.telling import bar, say
@@ -41,6 +42,7 @@ def run(config: Config) -> None:
     cache = Path(config.features) if config.features else None
     if not Path(config.out).exists():
         _fit(config, dataset, cache).save_pretrained(Path(config.out))
+        tell(Path(config.out), task=dataset.manifest.env_id, episodes=len(dataset))
     with pipeline_at(Path(config.out), cache) as pipeline:
         show = bar("encode")
         for i, episode in enumerate(dataset):

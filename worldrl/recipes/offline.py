@@ -7,6 +7,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from worldrl.errors import ConfigError
+from worldrl.facts import tell
 from worldrl.recipes.demonstrations import demonstrations
 from worldrl.recipes.options import check_positive, check_tensorboard, option
 from worldrl.recipes.parts import need, pipeline_at, tokens_of, use_threads
@@ -86,6 +87,7 @@ def run(config: Config) -> None:
         learn = learn_from_demonstrations if config.method == "diffusion_policy" else learn_from_everything
         policy, loss, steps = learn(config, dataset, pipeline)
         policy.save_pretrained(Path(config.out), origin=Origin(pipeline.hash, steps))
+        tell(Path(config.out), task=dataset.manifest.env_id, masks=pipeline.masks, episodes=len(dataset))
     say(f"learnt {config.out}: {config.method}, {steps} steps of {config.episodes}, loss {loss:.4f}")
 
 
