@@ -1,9 +1,9 @@
 """Folders that are either whole or not there: how everything this package saves reaches the disk.
 
 A checkpoint is a folder with ``config.json``, ``weights.safetensors``, a model card, and ``manifest.json`` (kind,
-hash of every file, versions, facts). It is written under a temporary name, synced, and renamed, manifest last, so a killed run
-never leaves half of one under the final name, nor, where the system can exchange two folders, none where one stood.
-Nothing here unpickles and nothing named in a file is imported.
+hash of every file, versions, facts). It is written under a temporary name, synced, and renamed, manifest last, so a
+killed run never leaves half of one under the final name, nor, where the system can exchange two folders, none where one
+stood. Nothing here unpickles and nothing named in a file is imported.
 """
 
 import ctypes
@@ -251,11 +251,12 @@ def _sweep(path: Path) -> None:
     prefix = f".tmp-{path.name}-"
     for left in path.parent.glob(f"{glob.escape(prefix)}*"):
         pid = left.name.removeprefix(prefix)
-        if pid.isdecimal() and not _is_alive(int(pid)):
+        if pid.isdecimal() and not is_alive(int(pid)):
             shutil.rmtree(left, ignore_errors=True)
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Return whether a process of this machine lives, or may live."""
     if os.name != "posix":
         return True  # no way to ask without ending it
     try:

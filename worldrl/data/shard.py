@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from worldrl.checkpoint import commit, read_json
+from worldrl.checkpoint import commit, read_json, seal
 from worldrl.data.manifest import RECORD_SOME, Manifest
 from worldrl.errors import CheckpointError, DataError
 from worldrl.types import Array, Episode
@@ -76,6 +76,7 @@ def write_shard(path: Path, episodes: Sequence[Episode]) -> None:
         np.savez(folder / "fields.npz", allow_pickle=False, **fields)
         rows = {"episodes": [asdict(record) for record in records]}
         (folder / "episodes.json").write_text(json.dumps(rows, allow_nan=False) + "\n")
+        seal(folder, kind="shard", config={})
 
     commit(path, write)
 

@@ -11,6 +11,7 @@ from worldrl.facts import tell
 from worldrl.recipes.demonstrations import DEMONSTRATORS, demonstrations
 from worldrl.recipes.options import check_positive, check_tensorboard, option
 from worldrl.recipes.parts import need, pipeline_at, tokens_of, use_threads
+from worldrl.recipes.results import Result
 from worldrl.recipes.telling import curve, say
 
 
@@ -42,7 +43,7 @@ class Config:
             raise ConfigError(f"own must be 0 or more, got {self.own}.")
 
 
-def run(config: Config) -> None:
+def run(config: Config) -> Result:
     """Fit the policy and save it."""
     import torch
 
@@ -87,3 +88,5 @@ def run(config: Config) -> None:
     shares = [] if gates is None else gates.gate.clamp(0, 1).tolist()
     seen = ", ".join(f"{name} {share:.2f}" for name, share in zip(pipeline.objects, shares, strict=False))
     say(f"cloned {config.out}: {len(good)} episodes, loss {loss:.3f}; it looks at: {seen or 'frames'}")
+    looks = dict(zip(pipeline.objects, shares, strict=False))
+    return Result("", {"out": config.out, "episodes": len(good), "steps": real_steps, "loss": loss, "looks_at": looks})

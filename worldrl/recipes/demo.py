@@ -21,6 +21,7 @@ from worldrl.recipes.options import (
     option,
 )
 from worldrl.recipes.parts import use_threads, versions
+from worldrl.recipes.results import Result
 from worldrl.recipes.telling import say
 
 
@@ -65,7 +66,7 @@ class Config:
         check_observation(self.encoder, self.objects, self.pixels, size=self.env.kwargs.get("size"))
 
 
-def run(config: Config) -> str:
+def run(config: Config) -> Result:
     """Run every stage in a folder of its own and return the table."""
     from worldrl import checkpoint
     from worldrl.evaluation.memory import Stopwatch, peak_memory_gb
@@ -144,7 +145,8 @@ def run(config: Config) -> str:
     }
     checkpoint.write_json(out / "summary.json", summary)
     say(f"{summary['seconds_total']:.0f} s, at most {summary['peak_memory_gb']} GB")
-    return f"{table}\nresults: {out / 'summary.json'}\nvideos: {out / 'videos'}"
+    text = f"{table}\nresults: {out / 'summary.json'}\nvideos: {out / 'videos'}"
+    return Result(text, {"out": out, **summary})
 
 
 def _folder(config: Config) -> Path:

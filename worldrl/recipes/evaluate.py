@@ -13,6 +13,7 @@ from worldrl.recipes.collect import absolute, acting
 from worldrl.recipes.measurement import IMAGINED, held_out, imagine, save
 from worldrl.recipes.options import ClusterOptions, EnvOptions, check_cluster, check_positive, option
 from worldrl.recipes.parts import need, use_threads
+from worldrl.recipes.results import Result
 from worldrl.recipes.telling import say
 
 
@@ -43,8 +44,9 @@ class Config:
             raise ConfigError("policies must name at least one folder: policies=[runs/a/clone,runs/a/refined].")
 
 
-def run(config: Config) -> str:
+def run(config: Config) -> Result:
     """Evaluate, save and return the table."""
+    from worldrl import checkpoint
     from worldrl.agents.policy import PolicyActor, load_policy
     from worldrl.evaluation.report import table
     from worldrl.world_model.world import World
@@ -77,7 +79,7 @@ def run(config: Config) -> str:
             f"{report.policy} against {reports[0].policy}: {100 * gain.mean:+.0f} points of real success "
             f"[{100 * gain.interval.low:+.0f}, {100 * gain.interval.high:+.0f}], paired over {config.episodes} episodes"
         )
-    return table(reports)
+    return Result(table(reports), checkpoint.read_json(Path(config.out)))
 
 
 def _tell(path: Path, report: Any) -> None:

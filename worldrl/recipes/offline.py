@@ -11,6 +11,7 @@ from worldrl.facts import tell
 from worldrl.recipes.demonstrations import demonstrations
 from worldrl.recipes.options import check_positive, check_tensorboard, option
 from worldrl.recipes.parts import need, pipeline_at, tokens_of, use_threads
+from worldrl.recipes.results import Result
 from worldrl.recipes.telling import curve, say
 
 METHODS = ("diffusion_policy", "td3_bc", "iql")
@@ -72,7 +73,7 @@ class Config:
         check_positive(steps=self.steps, batch_size=self.batch_size, lr=self.lr)
 
 
-def run(config: Config) -> None:
+def run(config: Config) -> Result:
     """Fit the policy and save it."""
     import torch
 
@@ -89,6 +90,7 @@ def run(config: Config) -> None:
         policy.save_pretrained(Path(config.out), origin=Origin(pipeline.hash, steps))
         tell(Path(config.out), task=dataset.manifest.env_id, masks=pipeline.masks, episodes=len(dataset))
     say(f"learnt {config.out}: {config.method}, {steps} steps of {config.episodes}, loss {loss:.4f}")
+    return Result("", {"out": config.out, "method": config.method, "steps": steps, "loss": loss})
 
 
 def learn_from_demonstrations(config: Config, dataset: Any, pipeline: Any) -> tuple[Any, float, int]:
