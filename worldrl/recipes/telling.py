@@ -4,7 +4,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
+from worldrl.errors import first_line
 from worldrl.recipes.options import check_tensorboard
 
 
@@ -34,16 +36,28 @@ def curve(label: str, folder: str) -> Iterator[Callable[[int, float], None]]:
     check_tensorboard(folder)
     from torch.utils.tensorboard import SummaryWriter
 
-    writer = SummaryWriter(folder)
+    works = True
+
+    def attempt(act: Callable[..., Any], *args: Any) -> Any:
+        """Call the writer; once it has failed it is left alone, for training is worth more than its curve."""
+        nonlocal works
+        try:
+            return act(*args) if works else None
+        except Exception as error:
+            works = False
+            print(f"tensorboard={folder} is not written any more: {first_line(error)}.", file=sys.stderr)
+            return None
+
+    writer = attempt(SummaryWriter, folder)
 
     def both(step: int, loss: float) -> None:
         show(step, loss)
-        writer.add_scalar(f"{label}/loss", loss, step)
+        attempt(lambda: writer.add_scalar(f"{label}/loss", loss, step))
 
     try:
         yield both
     finally:
-        writer.close()
+        attempt(lambda: writer.close())
 
 
 def say(text: str) -> None:
