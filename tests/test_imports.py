@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 
 FOUNDATION = {
     "", "allocation", "errors", "types", "scene", "json_file", "torch_file", "writable", "checkpoint", "clusters",
-    "locks", "networks", "resuming", "signals", "symlog",
+    "downloads", "locks", "networks", "resuming", "signals", "symlog",
 }  # fmt: skip
 """What every room may use; ``""`` is the package itself, for its version."""
 
@@ -23,7 +23,12 @@ ALLOWED: dict[str, set[str]] = {
     "json_file": {"errors"},
     "writable": {"errors"},
     "torch_file": {"errors"},
-    "checkpoint": {"", "errors", "json_file", "locks"},
+    "cards": set(),
+    "downloads": {"errors"},
+    "checkpoint": {"", "errors", "cards", "downloads", "json_file", "locks"},
+    "facts": {"", "checkpoint", "cards"},
+    "verification": {"errors", "checkpoint"},
+    "hub": {"", "errors", "checkpoint", "downloads", "verification"},
     "clusters": set(),
     "locks": {"errors"},
     "networks": set(),

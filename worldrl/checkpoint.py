@@ -1,9 +1,9 @@
 """Folders that are either whole or not there: how everything this package saves reaches the disk.
 
-A checkpoint is a folder with ``config.json``, ``weights.safetensors`` and ``manifest.json`` (kind, hash of every file,
-versions). It is written under a temporary name, synced, and renamed, manifest last, so a killed run never leaves half
-of one under the final name, nor, where the system can exchange two folders, none where one stood. Nothing here
-unpickles and nothing named in a file is imported.
+A checkpoint is a folder with ``config.json``, ``weights.safetensors``, a model card, and ``manifest.json`` (kind,
+hash of every file, versions, facts). It is written under a temporary name, synced, and renamed, manifest last, so a
+killed run never leaves half of one under the final name, nor, where the system can exchange two folders, none where one
+stood. Nothing here unpickles and nothing named in a file is imported.
 """
 
 import ctypes
@@ -22,6 +22,8 @@ import torch
 from torch import Tensor
 
 from worldrl import __version__, locks
+from worldrl.cards import card
+from worldrl.downloads import located
 from worldrl.errors import CheckpointError, ConfigError, StorageError
 from worldrl.json_file import read_json as read_json
 
@@ -109,23 +111,40 @@ def save(path: Path, *, kind: str, config: Mapping[str, Any], tensors: Mapping[s
             save_file(plain, folder / "weights.safetensors")
         except SafetensorError as error:  # how it reports a full disk
             raise OSError(str(error)) from error
-        files = {file.name: sha256(file) for file in sorted(folder.iterdir())}
-        manifest = {"kind": kind, "worldrl": __version__, "format": FORMAT, "files": files}
-        (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+        seal(folder, kind=kind, config=config)
 
     commit(Path(path), write)
 
 
+def seal(folder: Path, *, kind: str, config: Mapping[str, Any], facts: Mapping[str, Any] | None = None) -> None:
+    """Write the model card and, last of all, the manifest of a folder that nobody else sees yet.
+
+    Args:
+        folder: With every file that the manifest is to list; folders in it have manifests of their own.
+        kind: What it is.
+        config: What its ``config.json`` holds, for the card.
+        facts: What else is known of it, for card and manifest; plain JSON values.
+    """
+    facts = dict(facts or {})
+    if text := card(kind, config, facts, version=__version__):
+        (folder / "README.md").write_text(text)
+    files = {file.name: sha256(file) for file in sorted(folder.iterdir()) if file.is_file()}
+    manifest = {"kind": kind, "worldrl": __version__, "format": FORMAT, "files": files}
+    manifest |= {"facts": facts} if facts else {}
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=2, allow_nan=False) + "\n")
+
+
 def load(path: Path, *, kind: str) -> Checkpoint:
-    """Load a checkpoint folder and check it against its manifest.
+    """Load a checkpoint folder, or ``hub:owner/name``, and check it against its manifest.
 
     Raises:
         CheckpointError: If it is missing, damaged, of another kind, or of a later format.
+        ConfigError: If it is to come from the hub, and cannot be had there.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    path = Path(path)
+    path = located(path)
     manifest = read_json(path / "manifest.json")
     found, files = manifest.get("kind"), manifest.get("files")
     _check_format(path, manifest)

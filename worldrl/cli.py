@@ -1,14 +1,17 @@
 """The command line: ``worldrl VERB key=value ...``.
 
-A verb is a recipe (a module with ``Config`` and ``run``) or a tool (a function of ``worldrl.recipes.inspect``). Modules
-are imported only when their verb is asked for, so that the help costs nothing.
+A verb is a recipe (a module with ``Config`` and ``run``) or a tool (a function of a module in ``ROOMS``). Modules are
+imported only when their verb is asked for, so that the help costs nothing. With ``--json``, what a verb returns is the
+one JSON object on standard output, and whatever else it says goes to standard error; an error is an object too.
 """
 
 import errno
+import io
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ from worldrl.allocation import keep_freed_memory
 from worldrl.errors import ConfigError, DeviceError, StorageError, WorldRLError, first_line
 from worldrl.recipes.config import compose, did_you_mean, options
 from worldrl.recipes.launch import tell_launcher
+from worldrl.recipes.results import figures_of, plain, to_json
 from worldrl.recipes.table import table
 from worldrl.writable import require_writable
 
@@ -52,11 +56,23 @@ RECIPES: dict[str, tuple[str, str]] = {
 }
 TOOLS: dict[str, tuple[str, str]] = {
     "sweep": ("VERB key=a,b ...", "Run a verb for every combination of options, by one of Hydra's launchers."),
+    "inspect": ("PATH", "Say what a checkpoint, a data set or a run is: shapes, sizes, episodes, versions."),
+    "verify": ("PATH", "Hold a checkpoint, a data set or a run to its hashes; name every damaged file."),
+    "repair": ("PATH", "Take damaged shards out of data sets, and remove what dead runs left unfinished."),
+    "convert": ("FROM TO [format=minari | lerobot]", "Bring a data set into or out of Minari or LeRobot v3."),
+    "hub": (
+        "push FOLDER OWNER/NAME [private=false] | pull OWNER/NAME FOLDER [revision=NAME]",
+        "Bring a checkpoint to the Hugging Face hub or from it.",
+    ),
     "encoders": ("list | show NAME | install NAME [archive=FILE] | verify NAME", "Look after pretrained weights."),
     "envs": ("", "List the environments."),
-    "verify": ("FOLDER", "Say whether every checkpoint and every data set below a folder is whole."),
     "doctor": ("", "Say what this machine has: versions, device, drawing, weights."),
 }
+ROOMS = {
+    "sweep": "sweep", "encoders": "inspect", "envs": "inspect", "doctor": "inspect", "inspect": "tools.inspect",
+    "verify": "tools.verify", "repair": "tools.repair", "convert": "tools.convert", "hub": "tools.hub",
+}  # fmt: skip
+"""The module of each tool, in ``worldrl.recipes``."""
 NAMED = {"reproduce": "experiment", "experiment": "name", "scenes": "action", "report": "run", "play": "run"}
 """Verbs whose first word may stand alone, and the option that it is."""
 UNWRITABLE = {
@@ -71,10 +87,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     keep_freed_memory()
-    debug = "--debug" in words
+    debug, as_json = "--debug" in words, "--json" in words
+    words = [word for word in words if word not in ("--debug", "--json")]
     try:
         with signals.listen():
-            _run([word for word in words if word != "--debug"])
+            if as_json:
+                with _nothing_on_stdout():
+                    result = _run(words)
+                print(to_json(figures_of(result)))
+            elif (result := _run(words)) is not None and str(result):
+                print(result)
     except BrokenPipeError:  # whoever read our output has gone, e.g. head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
@@ -84,36 +106,56 @@ def main(argv: Sequence[str] | None = None) -> int:
         sentence, code = _verdict(error)
         if not tell_launcher(sentence):
             print(f"worldrl: {sentence}", file=sys.stderr)
+        if as_json:
+            details = plain(getattr(error, "details", {}))
+            told = {"kind": type(error).__name__, "message": sentence, "exit_code": code}
+            print(to_json({"error": {**details, **told}}))
         return code
     return 0
 
 
-def _run(words: list[str]) -> None:
+@contextmanager
+def _nothing_on_stdout() -> Iterator[None]:
+    """Send to standard error what is written to standard output, by this process or by one that it starts."""
+    sys.stdout.flush()
+    kept = None
+    with suppress(io.UnsupportedOperation, OSError, AttributeError):  # no file at all, e.g. in a notebook
+        if sys.stdout.fileno() == 1:
+            kept = os.dup(1)
+            os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        if kept is not None:
+            os.dup2(kept, 1)
+            os.close(kept)
+
+
+def _run(words: list[str]) -> object:
+    """Run one verb and return what it has to say."""
     if not words or words[0] in ("--help", "-h", "help"):
-        print(_help())
-        return
+        return _help()
     verb, rest = words[0], words[1:]
     if verb in NAMED and rest and "=" not in rest[0] and not rest[0].startswith("-"):
         rest = [f"{NAMED[verb]}={rest[0]}", *rest[1:]]
     if verb == "--version":
-        print(__version__)
-    elif verb not in RECIPES and verb not in TOOLS:
+        return __version__
+    if verb not in RECIPES and verb not in TOOLS:
         known = [*RECIPES, *TOOLS]
         raise ConfigError(f"'{verb}' is not a verb{did_you_mean(verb, known)} See worldrl --help.")
-    elif "--help" in rest or "-h" in rest:
-        print(_help_of(verb))
-    elif flags := [word for word in rest if word.startswith("-")]:
+    if "--help" in rest or "-h" in rest:
+        return _help_of(verb)
+    if flags := [word for word in rest if word.startswith("-")]:
         raise ConfigError(f"options must be written key=value, got '{flags[0]}'. See worldrl {verb} --help.")
-    elif verb in TOOLS:
-        room = "sweep" if verb == "sweep" else "inspect"
-        print(getattr(import_module(f"worldrl.recipes.{room}"), verb)(rest))
-    else:
-        module = import_module(RECIPES[verb][0])
-        config = compose(verb, rest, schema=module.Config)
-        _check_out(config)
-        result = module.run(config)
-        if result is not None:
-            print(result)
+    if verb in TOOLS:
+        tool: object = getattr(import_module(f"worldrl.recipes.{ROOMS[verb]}"), verb)(rest)
+        return tool
+    module = import_module(RECIPES[verb][0])
+    config = compose(verb, rest, schema=module.Config)
+    _check_out(config)
+    result: object = module.run(config)
+    return result
 
 
 def _check_out(config: Any) -> None:
@@ -127,7 +169,10 @@ def _help() -> str:
         table([(verb.ljust(8), line) for verb, (_, line) in entries.items()], indent="  ")
         for entries in (RECIPES, TOOLS)
     )
-    closing = "worldrl VERB --help lists the options of a verb; --debug shows where an error comes from."
+    closing = (
+        "worldrl VERB --help lists the options of a verb; --json makes what it says one JSON object; --debug "
+        "shows where an error comes from."
+    )
     return "\n\n".join(["worldrl VERB key=value ...", verbs, tools, closing])
 
 

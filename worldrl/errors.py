@@ -1,5 +1,8 @@
 """One small exception class for each exit code of the command line."""
 
+from collections.abc import Mapping
+from typing import Any
+
 
 def first_line(error: BaseException) -> str:
     """Return the first line of what an error says, without its full stop; its kind where it says nothing."""
@@ -9,10 +12,11 @@ def first_line(error: BaseException) -> str:
 class WorldRLError(Exception):
     """Anything a user can cause from outside; the message names the thing and the mend.
 
-    ``exit_code`` is what the command line exits with.
+    ``exit_code`` is what the command line exits with, ``details`` what ``--json`` says beside the message, by name.
     """
 
     exit_code = 1
+    details: Mapping[str, Any] = {}
 
 
 class ConfigError(WorldRLError):

@@ -14,7 +14,7 @@ from worldrl.recipes.config import compose
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-SLOW = {"tour.md", "README.md", "environments.md"}
+SLOW = {"tour.md", "README.md", "environments.md", "sweeps.md"}
 """Pages whose blocks learn something."""
 
 

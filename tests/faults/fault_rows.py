@@ -70,7 +70,7 @@ ROWS: dict[int, Row] = {
     24: Row(
         "a shard or an HDF5 file cut off",
         "DataError that names the file and how to go on with the rest",
-        "Every shard is whole or not there, so there is nothing to repair: the damaged one is deleted.",
+        "`worldrl repair` takes damaged shards out and keeps the rest.",
     ),
     25: Row("kill -9 while episodes are recorded", "every whole shard can be read, the rest is swept"),
     26: Row(
@@ -83,17 +83,11 @@ ROWS: dict[int, Row] = {
         "written whole (odd sides padded), or DataError in one line and no film",
         "Films are only written, never read; painted masks are the pictures that are read.",
     ),
-    28: Row(
-        "a film with another number of frames than rows",
-        "-",
-        "Frames of a data set are arrays of the same shard as their rows, and must have one row more than the actions "
-        "(19, 21); no format that keeps frames in films is read.",
-    ),
-    29: Row("a LeRobot data set of another version", "-", "LeRobot data sets are not read; Minari is the exchange."),
+    28: Row("a film with another number of frames than rows", "DataError, and the tolerance is said"),
+    29: Row("a LeRobot data set of another version", "DataError: needs v3.x, found it, and how to convert"),
     30: Row(
         "a path template with `{0.__class__}` or `../` in `info.json`",
-        "-",
-        "No file that is read holds a template of paths; names of shards are matched against one pattern.",
+        "DataError; no template is formatted, and no path leads out of the folder",
     ),
     31: Row("npy or npz with Python objects", "DataError, and the payload has not run"),
     32: Row("a header that declares far more than is there", "DataError before memory is taken for it"),

@@ -24,7 +24,7 @@ from worldrl.encoders import FeatureCache, load_encoder
 from worldrl.errors import DataError
 from worldrl.recipes.annotate import _picture
 from worldrl.recipes.fit import split
-from worldrl.recipes.inspect import verify
+from worldrl.recipes.tools.verify import verify
 from worldrl.types import Episode
 
 
@@ -57,14 +57,13 @@ def test_verify_lists_what_is_whole_and_what_is_not(
     dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     checkpoint.save(tmp_path / "model", kind="toy", config={}, tensors={"a": torch.ones(9)})
-    assert verify([str(tmp_path)]).splitlines() == [f"{tmp_path}/model  whole", f"{tmp_path}/set    whole"]
+    assert verify([str(tmp_path)]).figures["damaged"] == []
     flip(tmp_path / "model" / "weights.safetensors")
     flip(dataset / "shard-00000-00001" / "frames.npy")
     assert cli.main(["verify", str(tmp_path)]) == 4
-    listed = capsys.readouterr()
-    assert listed.err == f"worldrl: 2 of 2 are damaged: {tmp_path}/model, {tmp_path}/set.\n"
-    assert "weights.safetensors is missing or does not match" in listed.out
-    assert "shard-00000-00001/frames.npy is damaged" in listed.out
+    told = capsys.readouterr()
+    assert "weights.safetensors does not match its manifest" in told.out + told.err
+    assert "shard-00000-00001/frames.npy is damaged" in told.out + told.err
     assert cli.main(["verify", str(tmp_path / "nothing")]) == 2
 
 

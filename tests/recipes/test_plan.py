@@ -64,7 +64,7 @@ def config(made: Path, out: Path, **changes: Any) -> plan.Config:
 
 
 def test_a_report_is_that_of_an_evaluation_on_the_same_episodes(made: Path, tmp_path: Path) -> None:
-    table = plan.run(config(made, tmp_path, policy=str(made / "clone"), imagined=2))
+    table = str(plan.run(config(made, tmp_path, policy=str(made / "clone"), imagined=2)))
     evaluate.run(
         evaluate.Config(
             env=ENV, policies=[str(made / "clone")], observation=str(made / "observation"), episodes=3,

@@ -7,9 +7,11 @@ import numpy as np
 from omegaconf import MISSING
 
 from worldrl.errors import ConfigError
+from worldrl.facts import tell
 from worldrl.recipes.demonstrations import DEMONSTRATORS, demonstrations
 from worldrl.recipes.options import check_positive, check_tensorboard, option
 from worldrl.recipes.parts import need, pipeline_at, tokens_of, use_threads
+from worldrl.recipes.results import Result
 from worldrl.recipes.stages import keeping, kept_beside
 from worldrl.recipes.telling import curve, say
 
@@ -43,7 +45,7 @@ class Config:
             raise ConfigError(f"own and keep_every must be 0 or more, got {self.own} and {self.keep_every}.")
 
 
-def run(config: Config) -> None:
+def run(config: Config) -> Result:
     """Fit the policy and save it."""
     import torch
 
@@ -87,7 +89,10 @@ def run(config: Config) -> None:
             )
             real_steps = sum(len(acts) for acts in tokens.acts)
             policy.save_pretrained(Path(config.out), origin=Origin(pipeline.hash, real_steps))
+            tell(Path(config.out), task=dataset.manifest.env_id, masks=pipeline.masks, episodes=len(good))
     gates = policy.gates()
     shares = [] if gates is None else gates.gate.clamp(0, 1).tolist()
     seen = ", ".join(f"{name} {share:.2f}" for name, share in zip(pipeline.objects, shares, strict=False))
     say(f"cloned {config.out}: {len(good)} episodes, loss {loss:.3f}; it looks at: {seen or 'frames'}")
+    looks = dict(zip(pipeline.objects, shares, strict=False))
+    return Result("", {"out": config.out, "episodes": len(good), "steps": real_steps, "loss": loss, "looks_at": looks})

@@ -21,6 +21,7 @@ from worldrl.recipes.parts import (
     seeds_for,
     use_threads,
 )
+from worldrl.recipes.results import Result
 from worldrl.recipes.telling import bar, say
 
 SCRIPTED = ("expert", "noisy_expert", "random")
@@ -60,7 +61,7 @@ class Config:
             raise ConfigError(f"policy '{self.policy}' needs observation=FOLDER; scripted ones are {SCRIPTED}.")
 
 
-def run(config: Config) -> None:
+def run(config: Config) -> Result:
     """Record the episodes and say how they went."""
     use_threads(config.threads)
     dataset = _scripted(config) if config.policy in SCRIPTED else _policy(config)
@@ -68,6 +69,8 @@ def run(config: Config) -> None:
     mine = dataset.select(policy=who)
     wins = sum(bool(episode.success.any()) for episode in mine)
     say(f"collected {config.out}: {len(mine)} {who} episodes, {wins} successful, {mine.num_steps} steps")
+    figures = {"out": config.out, "policy": who, "episodes": len(mine), "successful": wins, "steps": mine.num_steps}
+    return Result("", figures)
 
 
 def actor_for(policy: str, noise: float) -> Any:

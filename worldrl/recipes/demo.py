@@ -31,6 +31,7 @@ from worldrl.recipes.options import (
     option,
 )
 from worldrl.recipes.parts import use_threads, versions
+from worldrl.recipes.results import Result
 from worldrl.recipes.stages import is_taken, run_at
 from worldrl.recipes.telling import say
 
@@ -77,7 +78,7 @@ class Config:
         check_observation(self.encoder, self.objects, self.pixels, size=self.env.kwargs.get("size"))
 
 
-def run(config: Config) -> str:
+def run(config: Config) -> Result:
     """Run every stage that is not done yet, in a folder of its own, and return the table."""
     from worldrl import checkpoint
 
@@ -135,7 +136,7 @@ def _stages(config: Config, out: Path) -> dict[str, Callable[[], object]]:
     )  # fmt: skip
     evaluated = evaluate.Config(
         env=config.env, policies=[at["clone"], at["refined"]], out=str(out / "evaluation.json"), world=at["world"],
-        episodes=config.episodes, **data, **common,
+        episodes=config.episodes, card=True, **data, **common,
     )  # fmt: skip
     videos = [
         record.Config(
@@ -175,14 +176,15 @@ def _folder(config: Config) -> Path:
     raise ConfigError("runs must have a free name for this seed, got a thousand that are taken: name one with out=.")
 
 
-def _told(out: Path) -> str:
-    """Return the table of a finished run, and where its results are."""
+def _told(out: Path) -> Result:
+    """Return the table of a finished run, and where its results are; as figures, its summary."""
     from worldrl import checkpoint
     from worldrl.evaluation.report import Report, table
 
     reports = checkpoint.read_json(out / "evaluation.json")["reports"]
     text = table([Report.from_json(json.dumps(report)) for report in reports])
-    return f"{text}\nresults: {out / 'summary.json'}\nvideos: {out / 'videos'}"
+    text = f"{text}\nresults: {out / 'summary.json'}\nvideos: {out / 'videos'}"
+    return Result(text, {"out": out, **checkpoint.read_json(out / "summary.json")})
 
 
 def _summary(config: Config, out: Path) -> dict[str, Any]:

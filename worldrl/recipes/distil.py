@@ -16,6 +16,7 @@ from worldrl.recipes.fidelity_table import told_share
 from worldrl.recipes.fit import split
 from worldrl.recipes.options import check_json, check_positive, option
 from worldrl.recipes.parts import make_env, need, pipeline_at, seeds_for, tokens_of, use_threads, versions
+from worldrl.recipes.results import Result
 from worldrl.recipes.table import markdown
 from worldrl.recipes.telling import bar, say
 
@@ -66,7 +67,7 @@ class Config:
             check_json(Path(self.results))
 
 
-def run(config: Config) -> str:
+def run(config: Config) -> Result:
     """Teach, calibrate, save, measure, and return the table."""
     from worldrl import checkpoint
     from worldrl.data.dataset import Dataset
@@ -108,14 +109,14 @@ def run(config: Config) -> str:
         "versions": versions(),
     }  # fmt: skip
     if not config.results:
-        return table({config.out: figures})
+        return Result(table({config.out: figures}), figures)
     file = Path(config.results)
     told = (checkpoint.read_json(file) if file.exists() else {}) | {config.out: figures}
     file.parent.mkdir(parents=True, exist_ok=True)
     checkpoint.write_json(file, told)
     text = table(told)
     file.with_suffix(".md").write_text(text)
-    return text
+    return Result(text, figures)
 
 
 def _taught(config: Config, teacher: Any, tokens: Any) -> Any:

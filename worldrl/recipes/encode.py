@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 from omegaconf import MISSING
 
+from worldrl.facts import tell
 from worldrl.recipes.options import EncoderOptions, ObjectOptions, check_observation, check_positive, option
 from worldrl.recipes.parts import encoder_for, fit_pipeline, need, pipeline_at, use_threads
+from worldrl.recipes.results import Result
 from worldrl.recipes.telling import bar, say
 
 
@@ -32,7 +34,7 @@ class Config:
         check_observation(self.encoder, self.objects, self.pixels, size=None)
 
 
-def run(config: Config) -> None:
+def run(config: Config) -> Result:
     """Fit the pipeline if there is none, then encode every frame into the cache."""
     from worldrl.data.dataset import Dataset
 
@@ -41,6 +43,7 @@ def run(config: Config) -> None:
     cache = Path(config.features) if config.features else None
     if not Path(config.out).exists():
         _fit(config, dataset, cache).save_pretrained(Path(config.out))
+        tell(Path(config.out), task=dataset.manifest.env_id, episodes=len(dataset))
     with pipeline_at(Path(config.out), cache) as pipeline:
         show = bar("encode")
         for i, episode in enumerate(dataset):
@@ -48,6 +51,8 @@ def run(config: Config) -> None:
             show(i + 1, len(dataset))
         what = "frames" if len(pipeline.shape) == 3 else "tokens"
         say(f"observation {config.out}: {what} {pipeline.shape}, masks: {pipeline.masks}, hash {pipeline.hash[:12]}")
+        figures = {"out": config.out, "shape": pipeline.shape, "masks": pipeline.masks, "hash": pipeline.hash}
+    return Result("", figures)
 
 
 def _fit(config: Config, dataset: Any, cache: Path | None) -> Any:

@@ -12,6 +12,7 @@ from worldrl.recipes.fidelity_table import table
 from worldrl.recipes.fit import split
 from worldrl.recipes.options import option
 from worldrl.recipes.parts import make_env, need, pipeline_at, tokens_of, use_threads
+from worldrl.recipes.results import Result
 
 HORIZONS = (10, 25, 50)
 """Steps after which the open-loop error is told."""
@@ -48,7 +49,7 @@ class Config:
             check_encoder(self.frechet, option="frechet")
 
 
-def run(config: Config) -> str:
+def run(config: Config) -> Result:
     """Measure on held-out episodes, save the figures and return their table."""
     from worldrl import checkpoint
     from worldrl.data.dataset import Dataset
@@ -90,7 +91,7 @@ def run(config: Config) -> str:
     checkpoint.write_json(Path(config.out), figures)
     text = table(figures)
     Path(config.out).with_suffix(".md").write_text(text + "\n")
-    return text
+    return Result(text, figures)
 
 
 def predictions(model: Any, tokens: Any, *, seed: int) -> dict[str, Any]:

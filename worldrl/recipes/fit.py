@@ -9,6 +9,7 @@ from omegaconf import MISSING
 
 from worldrl.data.rows import spaced
 from worldrl.errors import ConfigError, DataError
+from worldrl.facts import tell
 from worldrl.recipes.demonstrations import OWN
 from worldrl.recipes.options import (
     EngineOptions,
@@ -20,6 +21,7 @@ from worldrl.recipes.options import (
     option,
 )
 from worldrl.recipes.parts import need, pipeline_at, tasks_at, tokens_of, use_threads
+from worldrl.recipes.results import Result
 from worldrl.recipes.stages import kept_beside, kept_for
 from worldrl.recipes.telling import curve, say
 
@@ -99,16 +101,17 @@ class _Task:
     places: Any
     visual: Any
     tokenizer: Any
+    masks: str
 
 
-def run(config: Config) -> None:
+def run(config: Config) -> Result:
     """Fit, calibrate, save, and say how well each task's world predicts episodes it has not seen."""
     from worldrl.recipes.launch import launch
     from worldrl.world_model.engine import Engine, launched
 
     if config.engine.processes > 1 and launched() == 1:
         launch("fit", config, processes=config.engine.processes)
-        return
+        return _result(config)
     use_threads(config.threads)
     options = config.engine
     engine = Engine(
@@ -120,6 +123,16 @@ def run(config: Config) -> None:
             _fit(config, engine)
     finally:
         engine.close()
+    return _result(config)
+
+
+def _result(config: Config) -> Result:
+    """Return the figures of every world that was fitted, by task; those of one task as they are."""
+    from worldrl import checkpoint
+
+    files = sorted(Path(config.out).glob("**/fidelity.json"))
+    found = {file.parent.name: checkpoint.read_json(file) for file in files}
+    return Result("", {"out": config.out} | (next(iter(found.values())) if len(found) == 1 else found))
 
 
 def _fit(config: Config, engine: Any) -> None:
@@ -192,8 +205,9 @@ def _load(config: Config, name: str, folder: Path) -> _Task:
         torch.manual_seed(config.seed)  # what paints objects over the frame begins at random
         visual = visual_decoder(pipeline) if pipeline.visual else None
         return _Task(
-            name, dataset, tokens, train, held, pipeline.shape, pipeline.hash, places, visual, pipeline.tokenizer
-        )
+            name, dataset, tokens, train, held, pipeline.shape, pipeline.hash, places, visual, pipeline.tokenizer,
+            pipeline.masks,
+        )  # fmt: skip
 
 
 def visual_decoder(pipeline: Any) -> Any:
@@ -284,6 +298,7 @@ def _save(config: Config, task: _Task, model: Any) -> None:
         ),
         decoder=decoder,
     ).save_pretrained(out)
+    tell(out, masks=task.masks)
     checkpoint.write_json(out / "fidelity.json", figures)
     say(
         f"world {out}, on {len(unseen)} held-out episodes: removes {100 * figures['one_step_skill']:.0f} % of the "

@@ -1,4 +1,4 @@
-"""What there is: the pretrained weights, the environments, and the machine itself. Each function returns its text."""
+"""What there is: the pretrained weights, the environments, and the machine itself. Each function returns a result."""
 
 import ctypes.util
 import os
@@ -11,11 +11,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from worldrl import __version__
-from worldrl.errors import CheckpointError, ConfigError, WorldRLError
+from worldrl.errors import ConfigError
+from worldrl.recipes.results import Result
 from worldrl.recipes.table import table
 
 PACKAGES = ("torch", "numpy", "gymnasium", "mujoco", "stable-baselines3", "diffusers", "safetensors", "hydra-core")
-EXTRAS = ("metaworld", "minari", "tensorboard", "torchvision", "timm", "transformers", "open_clip_torch")
+EXTRAS = ("metaworld", "minari", "pyarrow", "tensorboard", "torchvision", "timm", "transformers", "open_clip_torch")
 PROBE_SECONDS = 120
 WHOLE, ABSENT = "whole", "not installed"
 BREAKABLE = ("torchvision",)
@@ -23,7 +24,7 @@ BREAKABLE = ("torchvision",)
 PROBE = "from worldrl.envs.rendering import shared_renderer; print(shared_renderer().backend)"
 
 
-def encoders(words: Sequence[str]) -> str:
+def encoders(words: Sequence[str]) -> Result:
     """Look after pretrained weights: ``list``, ``show NAME``, ``install NAME [archive=FILE]``, ``verify NAME``.
 
     Raises:
@@ -43,10 +44,10 @@ def encoders(words: Sequence[str]) -> str:
     settings = dict(word.split("=", 1) for word in rest if "=" in word)
     if len(names) != 1 or set(settings) - ({"archive"} if action == "install" else set()):
         raise ConfigError(f"encoders {action} must be followed by one name, got '{' '.join(rest)}'.")
-    return actions[action](names[0], **settings)
+    return Result(actions[action](names[0], **settings), {"action": action, "name": names[0]})
 
 
-def envs(words: Sequence[str]) -> str:
+def envs(words: Sequence[str]) -> Result:
     """List the ids of the environments, with the number of steps of an episode.
 
     Raises:
@@ -58,10 +59,11 @@ def envs(words: Sequence[str]) -> str:
     import worldrl.envs  # noqa: F401 - registers them
 
     specs = [spec for spec in gymnasium.registry.values() if spec.namespace == "worldrl"]
-    return table((spec.id, f"{spec.max_episode_steps} steps" if spec.max_episode_steps else "") for spec in specs)
+    text = table((spec.id, f"{spec.max_episode_steps} steps" if spec.max_episode_steps else "") for spec in specs)
+    return Result(text, {"envs": [{"id": spec.id, "max_episode_steps": spec.max_episode_steps} for spec in specs]})
 
 
-def doctor(words: Sequence[str]) -> str:
+def doctor(words: Sequence[str]) -> Result:
     """Say what this machine has: versions, device, drawing, weights.
 
     Raises:
@@ -74,50 +76,17 @@ def doctor(words: Sequence[str]) -> str:
     rows += [(name, _version(name)) for name in PACKAGES] + [(name, _extra(name)) for name in EXTRAS]
     rows += [("torch build", _torch_build()), ("GL libraries", _gl_libraries()), ("drawing", _drawing())]
     rows += [(f"weights {name}", _place(name)) for name in WEIGHTS]
-    return table(rows)
+    return Result(table(rows), dict(rows))
 
 
-def verify(words: Sequence[str]) -> str:
-    """Read every checkpoint and every data set below a folder, and list each as whole or with what is wrong.
-
-    Raises:
-        ConfigError: If the words are not one folder that is there.
-        CheckpointError: If something is damaged; the list is printed before.
-    """
-    if len(words) != 1 or not Path(words[0]).is_dir():
-        raise ConfigError(f"verify must be followed by one folder that is there, got '{' '.join(words)}'.")
-    found = {str(file.parent): _state_of(file) for file in sorted(Path(words[0]).rglob("manifest.json"))}
-    if not found:
-        raise ConfigError(f"no checkpoint and no data set in '{words[0]}'.")
-    damaged = [place for place, state in found.items() if state != WHOLE]
-    if damaged:
-        print(table(found.items()))
-        raise CheckpointError(f"{len(damaged)} of {len(found)} are damaged: {', '.join(damaged)}.")
-    return table(found.items())
-
-
-def _state_of(file: Path) -> str:
-    """Return whether what lies around a manifest is whole, or what is wrong with it."""
-    from worldrl import checkpoint
-    from worldrl.data.dataset import Dataset
-
-    try:
-        manifest = checkpoint.read_json(file)
-        if "kind" in manifest:
-            checkpoint.load(file.parent, kind=manifest["kind"])
-        else:
-            Dataset(file.parent).verify()
-    except WorldRLError as error:
-        return str(error)
-    return WHOLE
-
-
-def _list() -> str:
+def _list() -> Result:
     from worldrl.encoders.foreign import FORMS
     from worldrl.encoders.registry import WEIGHTS
 
     rows = [(name, entry.architecture, entry.licence, _place(name)) for name, entry in WEIGHTS.items()]
-    return table([*rows, *((form, "any of theirs", "its own", _library(form)) for form in FORMS)])
+    rows += [(form, "any of theirs", "its own", _library(form)) for form in FORMS]
+    names = ("name", "architecture", "licence", "place")
+    return Result(table(rows), {"encoders": [dict(zip(names, row, strict=True)) for row in rows]})
 
 
 def _show(name: str) -> str:

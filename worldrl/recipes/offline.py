@@ -7,9 +7,11 @@ from typing import Any
 from omegaconf import MISSING
 
 from worldrl.errors import ConfigError
+from worldrl.facts import tell
 from worldrl.recipes.demonstrations import demonstrations
 from worldrl.recipes.options import check_positive, check_tensorboard, option
 from worldrl.recipes.parts import need, pipeline_at, tokens_of, use_threads
+from worldrl.recipes.results import Result
 from worldrl.recipes.stages import keeping, kept_beside
 from worldrl.recipes.telling import curve, say
 
@@ -75,7 +77,7 @@ class Config:
             raise ConfigError(f"keep_every must be 0 or more, got {self.keep_every}.")
 
 
-def run(config: Config) -> None:
+def run(config: Config) -> Result:
     """Fit the policy and save it."""
     import torch
 
@@ -91,7 +93,9 @@ def run(config: Config) -> None:
         with kept_beside(config.out, every=config.keep_every):
             policy, loss, steps = learn(config, dataset, pipeline)
             policy.save_pretrained(Path(config.out), origin=Origin(pipeline.hash, steps))
+            tell(Path(config.out), task=dataset.manifest.env_id, masks=pipeline.masks, episodes=len(dataset))
     say(f"learnt {config.out}: {config.method}, {steps} steps of {config.episodes}, loss {loss:.4f}")
+    return Result("", {"out": config.out, "method": config.method, "steps": steps, "loss": loss})
 
 
 def learn_from_demonstrations(config: Config, dataset: Any, pipeline: Any) -> tuple[Any, float, int]:

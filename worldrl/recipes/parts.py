@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from worldrl.downloads import located
 from worldrl.errors import ConfigError
 from worldrl.recipes.options import EncoderOptions, EnvOptions, ObjectOptions, check_env_id, check_threads
 from worldrl.types import Array
@@ -179,14 +180,15 @@ def use_threads(count: int) -> None:
 
 
 def need(path: str, what: str) -> Path:
-    """Return a path that must exist.
+    """Return a path that must exist; ``hub:owner/name`` is downloaded.
 
     Raises:
         ConfigError: If it does not.
     """
-    if not Path(path).exists():
+    found = located(path)
+    if not found.exists():
         raise ConfigError(f"no {what} at '{path}': make it with an earlier stage or mend the path.")
-    return Path(path)
+    return found
 
 
 def versions() -> dict[str, str]:

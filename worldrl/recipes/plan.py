@@ -10,6 +10,7 @@ from worldrl.errors import ConfigError
 from worldrl.recipes.measurement import held_out, imagine, save
 from worldrl.recipes.options import EnvOptions, check_positive, option
 from worldrl.recipes.parts import need, use_threads
+from worldrl.recipes.results import Result
 
 
 @dataclass
@@ -42,8 +43,9 @@ class Config:
             raise ConfigError(f"imagined must be 0 or more, got {self.imagined}.")
 
 
-def run(config: Config) -> str:
+def run(config: Config) -> Result:
     """Plan in every step of every episode, save and return the table."""
+    from worldrl import checkpoint
     from worldrl.agents.planning import Planner
     from worldrl.agents.planning_policy import PlanningActor, PlanningPolicy
     from worldrl.agents.policy import Origin
@@ -70,7 +72,7 @@ def run(config: Config) -> str:
         name = f"{config.method} from {Path(config.policy).name}" if config.policy else config.method
         report = trials.report(outcomes, name=name, origin=made, imagined_success=imagined)
     save([report], Path(config.out), seed=config.seed)
-    return table([report])
+    return Result(table([report]), checkpoint.read_json(Path(config.out)))
 
 
 def _proposal(config: Config, pipeline: Any) -> tuple[Any, Any]:

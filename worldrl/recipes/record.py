@@ -9,6 +9,7 @@ from omegaconf import MISSING
 
 from worldrl.recipes.options import EnvOptions, check_positive, option
 from worldrl.recipes.parts import make_env, need, pipeline_at, seeds_for, use_threads
+from worldrl.recipes.results import Result
 from worldrl.recipes.telling import say
 
 
@@ -33,7 +34,7 @@ class Config:
         check_positive(episodes=self.episodes, size=self.size, fps=self.fps)
 
 
-def run(config: Config) -> None:
+def run(config: Config) -> Result:
     """Play the episodes, imagine them again under the same actions, and write the videos."""
     from worldrl.agents.policy import PolicyActor, load_policy
     from worldrl.data.rollout import roll_out
@@ -61,7 +62,9 @@ def run(config: Config) -> None:
             _write(config, f"side_by_side_{name}", pairs)
             write_picture(Path(config.out) / f"strip_{name}.png", np.concatenate(strips))
             _write(config, f"imagined_{name}", dreams)
-    say(f"videos {config.out}: {', '.join(sorted(path.name for path in Path(config.out).iterdir()))}")
+    videos = sorted(path.name for path in Path(config.out).iterdir())
+    say(f"videos {config.out}: {', '.join(videos)}")
+    return Result("", {"out": config.out, "videos": videos})
 
 
 def redraw(env: Any, episode: Any) -> list[Any]:

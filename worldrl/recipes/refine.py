@@ -14,6 +14,7 @@ from omegaconf import MISSING
 
 from worldrl.envs.guards import Guards
 from worldrl.errors import ConfigError, NumericsError
+from worldrl.facts import tell
 from worldrl.recipes.options import check_positive, check_tensorboard, option
 from worldrl.recipes.parts import need, use_threads
 from worldrl.recipes.stages import kept_beside, kept_for
@@ -115,6 +116,7 @@ def _refine(config: Config) -> dict[str, Any]:
     for path, one in {**others, config.out: chosen}.items():
         policy.load_state_dict(one.state)
         policy.save_pretrained(Path(path), origin=origin)
+        tell(Path(path), task=world.task, imagined_success=one.trial.success)
     result = {
         "imagined_success": chosen.trial.success,
         "imagined_success_before": candidates[0].trial.success,

@@ -71,4 +71,5 @@ def _one(tree: Any) -> dict[str, Any]:
     except Exception as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return {"told": f"unexpected error, {type(error).__name__}: {error}", "code": 1}
-    return {"told": "done" if result is None else f"done, {str(result).splitlines()[0]}", "code": 0}
+    lines = [] if result is None else str(result).splitlines()
+    return {"told": f"done, {lines[0]}" if lines else "done", "code": 0}

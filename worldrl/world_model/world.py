@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from worldrl import checkpoint
+from worldrl.downloads import located
 from worldrl.errors import CheckpointError
 from worldrl.types import Starts
 from worldrl.world_model.decoder import TokenDecoder
@@ -48,12 +49,12 @@ class World:
 
     @classmethod
     def from_pretrained(cls, path: Path) -> "World":
-        """Load from a folder.
+        """Load from a folder, or from ``hub:owner/name``.
 
         Raises:
             CheckpointError: If a part is missing or damaged, or model and starts are of two different worlds.
         """
-        path = Path(path)
+        path = located(path)
         saved = checkpoint.load(path / "starts", kind="starts")
         model = DiffusionWorldModel.from_pretrained(path / "model")
         if saved.config.get("model") != model.hash():
@@ -68,7 +69,7 @@ class World:
                 real_steps=int(saved.config["real_steps"]),
                 wins=tuple(int(steps) for steps in saved.config["wins"]),
                 outcomes=tuple(saved.config["outcomes"]),
-                decoder=_load_decoder(path / "decoder") if saved.config["decoder"] else None,
+                decoder=load_decoder(path / "decoder") if saved.config["decoder"] else None,
             )
 
     def _write(self, folder: Path) -> None:
@@ -79,9 +80,12 @@ class World:
         config = {name: getattr(self, name) for name in names} | {"decoder": self.decoder is not None}
         tensors = {"obs": self.starts.obs, "acts": self.starts.acts}
         checkpoint.save(folder / "starts", kind="starts", config=config | {"model": self.model.hash()}, tensors=tensors)
+        facts = {name: getattr(self, name) for name in ("task", "horizon", "real_steps")}
+        facts |= {"obs_shape": list(self.model.obs_shape), "act_dim": self.model.act_dim, "episodes": self.firsts}
+        checkpoint.seal(folder, kind="world", config={}, facts=facts)
 
 
-def _load_decoder(path: Path) -> TokenDecoder | VisualDecoder:
+def load_decoder(path: Path) -> TokenDecoder | VisualDecoder:
     """Load the decoder that was saved there: of visual tokens, or of objects."""
     visual = "visual" in checkpoint.load(path, kind="decoder").config
     return VisualDecoder.from_pretrained(path) if visual else TokenDecoder.from_pretrained(path)

@@ -1,0 +1,47 @@
+"""What becomes known of a checkpoint after it was saved: the task, the data, how it did in MuJoCo."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from worldrl import checkpoint
+from worldrl.cards import card
+
+
+def tell(path: Path, **facts: Any) -> None:
+    """Put what is known of a saved checkpoint into its manifest and its card; no other file is touched.
+
+    Args:
+        path: The folder; replaced whole by one with the same files.
+        facts: As in ``checkpoint.seal``; they join those that are there.
+
+    Raises:
+        CheckpointError: If it is not a checkpoint.
+        StorageError: If it cannot be written.
+    """
+    path = Path(path)
+    manifest = checkpoint.read_json(path / "manifest.json")
+    config = checkpoint.read_json(path / "config.json") if (path / "config.json").exists() else {}
+    known = {**manifest.get("facts", {}), **facts}
+
+    def write(folder: Path) -> None:
+        shutil.copytree(path, folder, dirs_exist_ok=True, copy_function=_share)
+        for name in ("README.md", "manifest.json"):  # these two must not be written through the links
+            (folder / name).unlink(missing_ok=True)
+        text = card(str(manifest.get("kind")), config, known, version=str(manifest.get("worldrl")))
+        (folder / "README.md").write_text(text)
+        files = manifest.get("files", {}) | {"README.md": checkpoint.sha256(folder / "README.md")}
+        changed = manifest | {"files": files, "facts": known}
+        (folder / "manifest.json").write_text(json.dumps(changed, indent=2, allow_nan=False) + "\n")
+
+    checkpoint.commit(path, write)
+
+
+def _share(source: str, target: str) -> None:
+    """Let a second name lead to a file; where the file system has no such thing, copy it."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
