@@ -28,6 +28,7 @@ from worldrl.errors import ConfigError
 from worldrl.recipes import demo, play
 from worldrl.recipes.config import compose
 from worldrl.recipes.options import EncoderOptions, EnvOptions, WorldModelOptions
+from worldrl.shipped import shipped
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 QUIET = [
@@ -310,7 +311,14 @@ def test_the_run_may_stand_alone(tmp_path: Path, capsys: pytest.CaptureFixture[s
     for words in (["play", str(tmp_path / "ein Lauf")], ["play", f"run={tmp_path / 'ein Lauf'}"]):
         assert cli.main(words) == 2
         assert f"run must hold a world, got none at '{tmp_path}/ein Lauf/world'" in capsys.readouterr().err
-    assert cli.main(["play"]) == 2 and "run must be given" in capsys.readouterr().err
+
+
+def test_without_a_run_the_one_that_comes_along_is_played_and_nothing_is_written_into_it() -> None:
+    with ExitStack() as stack:
+        session, about = play._session(play.Config(real=False), shipped(), stack)
+        stack.callback(session.close)
+        assert about["task"] == "worldrl/Reach-v0" and about["drivers"][-1] == "refined"
+        assert session.films == Path("videos")
 
 
 def test_a_taken_port_is_told_of(capsys: pytest.CaptureFixture[str]) -> None:
