@@ -95,7 +95,7 @@ def test_a_world_that_cannot_tell_success_from_failure_is_not_believed(
 
 def test_a_finished_run_says_so_and_returns_its_table(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.name != ".lock"}
-    text = demo.run(tiny(run, tensorboard=str(run / "board")))
+    text = str(demo.run(tiny(run, tensorboard=str(run / "board"))))
     assert "| clone " in text and "| refined " in text and f"results: {run / 'summary.json'}" in text
     assert f"found {run} finished, nothing is left to do" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.name != ".lock"} == before

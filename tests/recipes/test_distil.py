@@ -39,7 +39,7 @@ def config(made: Path, **changes: Any) -> distil.Config:
 
 def test_the_student_is_saved_and_told_beside_its_teacher(made: Path) -> None:
     results = made / "distil.json"
-    text = distil.run(config(made, policies=[str(made / "clone")], results=str(results)))
+    text = str(distil.run(config(made, policies=[str(made / "clone")], results=str(results))))
     faster, slower = (World.from_pretrained(made / name).model for name in ("faster", "world"))
     assert (faster.evaluations, slower.evaluations) == (1, 3)
     (found,) = json.loads(results.read_text()).values()
