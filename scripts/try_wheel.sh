@@ -22,7 +22,7 @@ pip download --dest "$work/fetched" ${TORCH_SPEC:-torch==$(sed -n 's/^torch==//p
 # shellcheck disable=SC2086
 pip install --no-index --find-links "$work/fetched" torch
 pip download --dest "$work/fetched" --find-links "$work/fetched" -c constraints.txt "$work"/worldrl-*.whl >/dev/null
-pip install --no-index --find-links "$work/fetched" "$work"/worldrl-*.whl
+pip install --find-links "$work/fetched" -c constraints.txt "$work"/worldrl-*.whl
 say "fetched: $(du -sm "$work/fetched" | cut -f1) MB, installed: $(du -sm "$work/venv" | cut -f1) MB, in $((SECONDS - began)) s"
 "$python" - README.md >"$work/quickstart.py" <<'PY'
 import re
