@@ -38,7 +38,7 @@ def fit_success(
 
     Args:
         model: Its fitted dynamics imagine.
-        tokens: Recorded episodes; those of random play are left out.
+        tokens: Recorded episodes; those of random play are left out where there are others.
         head: The classifier that learns, changed in place: ``model.success``, or ``model.audit``.
         steps: Gradient steps.
         batch_size: Transitions a step; successes, which are rare, are drawn ten times as often.
@@ -59,7 +59,8 @@ def fit_success(
         ConfigError: If it is of a training with other options.
     """
     rng = torch.Generator().manual_seed(seed + 1)
-    seen = tokens.subset([i for i, policy in enumerate(tokens.policies) if policy != "random"])
+    others = [i for i, policy in enumerate(tokens.policies) if policy != "random"]
+    seen = tokens.subset(others) if others else tokens
     recorded, dreams, answers = dreamt(model, seen, rng, seed=seed + 1)
     answers = answers.float()
     chance = 1.0 + 9.0 * answers
