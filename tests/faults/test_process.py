@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from worldrl.data.dataset import Dataset
-from worldrl.recipes.telling import curve
 
 UNKIND = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "HOME": "/proc/1", "TZ": "Pacific/Kiritimati"}
 
@@ -48,33 +47,3 @@ def test_a_clock_that_jumps_back_harms_no_report_of_time(
     with DatasetWriter(dataset, env_id="Toy-v0", env_kwargs={}, objects=("a", "b")) as writer:
         writer.add(Dataset(dataset)[0])
     assert len(Dataset(dataset)) == 4
-
-
-@pytest.mark.fault(61)
-@pytest.mark.parametrize("when", ["made", "told", "closed"])
-def test_a_training_goes_on_where_tensorboard_fails_and_says_so_once(
-    when: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    class Failing:
-        def __init__(self, folder: str) -> None:
-            self._fail("made")
-
-        def add_scalar(self, *_: object) -> None:
-            self._fail("told")
-
-        def close(self) -> None:
-            self._fail("closed")
-
-        def _fail(self, at: str) -> None:
-            if at == when:
-                raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("torch.utils.tensorboard.SummaryWriter", Failing)
-    steps = 0
-    with curve("fit", str(tmp_path)) as progress:
-        for step in range(5):
-            progress(step, 0.5)
-            steps += 1
-    assert steps == 5
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line == "worldrl: TensorBoard fails, this goes on without it: [Errno 28] No space left on device."

@@ -18,7 +18,7 @@ from worldrl.recipes.table import table
 PACKAGES = ("torch", "numpy", "gymnasium", "mujoco", "stable-baselines3", "diffusers", "safetensors", "hydra-core")
 EXTRAS = ("metaworld", "minari", "pyarrow", "tensorboard", "torchvision", "timm", "transformers", "open_clip_torch")
 PROBE_SECONDS = 120
-WHOLE, ABSENT = "whole", "not installed"
+ABSENT = "not installed"
 BREAKABLE = ("torchvision",)
 """Extras whose build must be that of torch, and that cannot be imported where it is not."""
 PROBE = "from worldrl.envs.rendering import shared_renderer; print(shared_renderer().backend)"

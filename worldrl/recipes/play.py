@@ -1,13 +1,13 @@
 """Play an imagined environment live: by hand or by a policy, the simulator beside it, in a page of this machine."""
 
 import json
-import signal
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from worldrl import signals
 from worldrl.errors import ConfigError
 from worldrl.player import BY_HAND, PACES
 from worldrl.recipes.options import check_threads, option
@@ -76,13 +76,8 @@ def run(config: Config) -> None:
 @contextmanager
 def _interruptible() -> Iterator[None]:
     """Leave at Ctrl-C, and at SIGTERM likewise, as if everything had been done."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
+    with suppress(KeyboardInterrupt), signals.listen():
         yield
-    except KeyboardInterrupt:
-        return
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _tell(config: Config, port: int, url: str) -> None:
