@@ -23,7 +23,7 @@ from worldrl.data.scenes import SceneSet
 from worldrl.encoders import FeatureCache, load_encoder
 from worldrl.errors import DataError
 from worldrl.recipes.annotate import _picture
-from worldrl.recipes.fit import split
+from worldrl.recipes.held_out import split
 from worldrl.recipes.tools.verify import verify
 from worldrl.types import Episode
 

@@ -9,7 +9,7 @@ import torch
 from worldrl.data.segments import SegmentSampler
 from worldrl.errors import ConfigError
 from worldrl.recipes import collect, encode, fit
-from worldrl.recipes.fit import heeding, measure
+from worldrl.recipes.fit_figures import heeding, measure
 from worldrl.recipes.options import EncoderOptions, EnvOptions, ObjectOptions, WorldModelOptions, check_world_model
 from worldrl.world_model.fit import LOOK, OWN, SIGHT, fit_dynamics, set_scale
 from worldrl.world_model.model import TOKEN_SIZES, DiffusionWorldModel

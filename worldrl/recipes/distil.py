@@ -13,7 +13,7 @@ from worldrl.recipes.config import changes
 from worldrl.recipes.demonstrations import OWN
 from worldrl.recipes.fidelity import decisions, judgements, load_policies, predictions
 from worldrl.recipes.fidelity_table import told_share
-from worldrl.recipes.fit import split
+from worldrl.recipes.held_out import split
 from worldrl.recipes.options import check_json, check_positive, option
 from worldrl.recipes.parts import make_env, need, pipeline_at, seeds_for, tokens_of, use_threads, versions
 from worldrl.recipes.results import Result

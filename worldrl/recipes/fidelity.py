@@ -9,7 +9,7 @@ from omegaconf import MISSING
 
 from worldrl.errors import ConfigError
 from worldrl.recipes.fidelity_table import table
-from worldrl.recipes.fit import split
+from worldrl.recipes.held_out import split
 from worldrl.recipes.options import option
 from worldrl.recipes.parts import make_env, need, pipeline_at, tokens_of, use_threads
 from worldrl.recipes.results import Result
@@ -130,7 +130,7 @@ def judgements(model: Any, tokens: Any, *, seed: int) -> dict[str, Any]:
     for name, wanted, measure in (("missed_success", True, missed_success), ("failed_replay", False, failed_replay)):
         rows = [i for i, success in enumerate(tokens.success) if bool(success.any()) == wanted]
         replay = replay_of(tokens.subset(rows), history=model.history) if rows else None
-        judged[name] = None if replay is None else _share(measure(model, replay, seed=seed))
+        judged[name] = None if replay is None else share_as_json(measure(model, replay, seed=seed))
     return judged
 
 
@@ -205,10 +205,10 @@ def decisions(
         found.append(
             {
                 "policy": path,
-                "imagined_success": _share(Share.of(acted.success.tolist())),
+                "imagined_success": share_as_json(Share.of(acted.success.tolist())),
                 "halted": float(acted.halted.mean()),
-                "false_success": _share(false),
-                "repeatable_false_success": _share(still),
+                "false_success": share_as_json(false),
+                "repeatable_false_success": share_as_json(still),
             }
         )
     env.close()
@@ -248,6 +248,6 @@ def _plain(likeness: Any) -> dict[str, Any]:
     return {**steps, "frechet_frames": likeness.frechet_frames, "frechet_clips": likeness.frechet_clips}
 
 
-def _share(share: Any) -> dict[str, Any]:
+def share_as_json(share: Any) -> dict[str, Any]:
     interval = None if share.interval is None else [share.interval.low, share.interval.high]
     return {"share": share.share, "count": share.count, "trials": share.trials, "interval": interval}

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from omegaconf import MISSING
 
-from worldrl.data.rows import spaced
-from worldrl.errors import ConfigError, DataError
+from worldrl.errors import ConfigError
 from worldrl.facts import tell
 from worldrl.recipes.demonstrations import OWN
+from worldrl.recipes.fit_figures import heeding, measure, share
+from worldrl.recipes.held_out import few, split
 from worldrl.recipes.options import (
     EngineOptions,
     WorldModelOptions,
@@ -24,9 +25,6 @@ from worldrl.recipes.parts import need, pipeline_at, tasks_at, tokens_of, use_th
 from worldrl.recipes.results import Result
 from worldrl.recipes.stages import kept_beside, kept_for
 from worldrl.recipes.telling import curve, say
-
-FEW = 1000
-"""Episodes, evenly spaced, from which imagined ones start and on which worlds are judged, where there are more."""
 
 
 @dataclass
@@ -259,8 +257,8 @@ def _judge(config: Config, task: _Task, model: Any) -> None:
                 stops=_stops(config, f"{task.name}-{label}".strip("-")), progress=progress,
             )  # fmt: skip
     model.support.fit(torch.from_numpy(some_rows(seen.obs, MOST)), seed=config.seed)
-    own = _few([i for i, who in enumerate(task.tokens.policies) if who in OWN])
-    held = task.tokens.subset(_few(task.held))
+    own = few([i for i, who in enumerate(task.tokens.policies) if who in OWN])
+    held = task.tokens.subset(few(task.held))
     calibrate(model, held, replayed=task.tokens.subset(own), seed=config.seed)
     model.freeze()
 
@@ -274,8 +272,8 @@ def _save(config: Config, task: _Task, model: Any) -> None:
     from worldrl.types import Starts
     from worldrl.world_model.world import World
 
-    out, begun = Path(config.out) / task.name, _few(task.train)
-    seen, unseen = task.tokens.subset(begun), task.tokens.subset(_few(task.held))
+    out, begun = Path(config.out) / task.name, few(task.train)
+    seen, unseen = task.tokens.subset(begun), task.tokens.subset(few(task.held))
     sampler = SegmentSampler(seen.obs, seen.acts, seen.success, history=model.history, seed=config.seed)
     firsts, others = sampler.starts(first_only=True), sampler.starts(first_only=False, stride=3)
     figures, decoder = measure(model, unseen, seed=config.seed), None
@@ -302,70 +300,9 @@ def _save(config: Config, task: _Task, model: Any) -> None:
     checkpoint.write_json(out / "fidelity.json", figures)
     say(
         f"world {out}, on {len(unseen)} held-out episodes: removes {100 * figures['one_step_skill']:.0f} % of the "
-        f"one-step error of no change, replayed successes found {_share(figures['success_recall'])}, "
-        f"failures taken for successes {_share(figures['hallucinated_success'])}, {heeding(figures)}"
+        f"one-step error of no change, replayed successes found {share(figures['success_recall'])}, "
+        f"failures taken for successes {share(figures['hallucinated_success'])}, {heeding(figures)}"
     )
-
-
-def _few(episodes: list[int]) -> list[int]:
-    """Return some of the episodes, evenly spaced, where there are very many."""
-    return [episodes[i] for i in spaced(len(episodes), FEW)]
-
-
-def split(policies: Any, share: float) -> tuple[list[int], list[int]]:
-    """Keep the last share of the policy's episodes (of all, if it has none) out of training.
-
-    Raises:
-        DataError: If none is left to learn from.
-    """
-    kinds = [[i for i, policy in enumerate(policies) if policy == kind] for kind in OWN]
-    kinds = [kind for kind in kinds if kind] or [list(range(len(policies)))]
-    held = {i for kind in kinds for i in kind[-max(1, round(share * len(kind))) :]}
-    if len(held) == len(policies):
-        raise DataError(
-            f"episodes must be at least 2, to learn from and to hold out, got {len(policies)}: worldrl collect."
-        )
-    return [i for i in range(len(policies)) if i not in held], sorted(held)
-
-
-def measure(model: Any, tokens: Any, *, seed: int) -> dict[str, Any]:
-    """Return how a world model does on episodes it has not seen."""
-    from worldrl.data.segments import SegmentSampler
-    from worldrl.evaluation.fidelity import judged_successful, one_step_error
-    from worldrl.evaluation.heeding import action_verdict
-    from worldrl.evaluation.recorded import replay_of
-
-    sampler = SegmentSampler(tokens.obs, tokens.acts, tokens.success, history=model.history, seed=seed)
-    error = one_step_error(model, ((batch.obs, batch.acts) for batch in sampler.epoch(512)), seed=seed)
-    first = next(sampler.epoch(512))
-    verdict = action_verdict(model, first.obs, first.acts, seed=seed)
-    figures: dict[str, Any] = {
-        "one_step_skill": float(error.skill),
-        "action_sensitivity": verdict.sensitivity,
-        "action_gain": verdict.gain,
-        "heeds_actions": verdict.passed,
-        **model.thresholds(),
-        "episodes": len(tokens),
-    }
-    for name, wanted in (("hallucinated_success", False), ("success_recall", True)):
-        rows = [i for i, success in enumerate(tokens.success) if bool(success.any()) == wanted]
-        judged = (
-            judged_successful(model, replay_of(tokens.subset(rows), history=model.history), seed=seed) if rows else None
-        )
-        figures[name] = None if judged is None else float(judged.double().mean())
-    return figures
-
-
-def heeding(figures: dict[str, Any]) -> str:
-    """Say whether the world heeds its actions, and what helps where it does not."""
-    from worldrl.evaluation.heeding import ActionVerdict
-
-    verdict = ActionVerdict(figures["action_sensitivity"], figures["action_gain"])
-    return str(verdict) if verdict.passed else f"{verdict}; fit longer or collect more random play before you refine"
-
-
-def _share(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
 
 
 def _decoder(config: Config, task: _Task) -> Any:
@@ -410,7 +347,7 @@ def _sharpen(config: Config, task: _Task, model: Any) -> dict[str, Any] | None:
         frames = [task.dataset[i].frames for i in index]
         return imagined_pairs(model, task.tokens.subset(index), frames, seed=config.seed)
 
-    unseen, seen = pairs(_few(task.held)), pairs(_few(task.train))
+    unseen, seen = pairs(few(task.held)), pairs(few(task.train))
     if unseen is None or seen is None:
         return None
     before = sharpness(task.visual.decode, unseen)
@@ -422,7 +359,7 @@ def _sharpen(config: Config, task: _Task, model: Any) -> dict[str, Any] | None:
             )  # fmt: skip
     after = sharpness(task.visual.decode, unseen)
     say(
-        f"imagined, ST-LPIPS {_share(before.st_lpips)} -> {_share(after.st_lpips)}, "
+        f"imagined, ST-LPIPS {share(before.st_lpips)} -> {share(after.st_lpips)}, "
         f"PSNR {before.psnr:.2f} -> {after.psnr:.2f} dB; "
         f"recorded and drawn again, PSNR {before.clean_psnr:.2f} -> {after.clean_psnr:.2f} dB"
     )

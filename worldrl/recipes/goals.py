@@ -114,16 +114,15 @@ def fit(config: Config, world: Any, parts: Sequence[Described]) -> Goals:
     """
     import torch
 
-    from worldrl.data.rows import spaced
     from worldrl.encoders import load_text_encoder
     from worldrl.language.goals import Descriptions, GoalReader
-    from worldrl.recipes.fit import FEW, split
+    from worldrl.recipes.held_out import few, split
     from worldrl.world_model.goals import TextJudge, fit_judge
 
     text: dict[str, Any] = TEXT | {"random_init": config.random_text, "seed": config.seed if config.random_text else 0}
     reader = GoalReader(load_text_encoder(**text), Descriptions(parts[0].wordings))
     own, train = parts[0], split(parts[0].tokens.policies, config.held_out)[0]
-    begun = [train[i] for i in spaced(len(train), FEW)]
+    begun = few(train)
     if len(begun) != world.firsts:
         raise DataError(
             f"episodes must begin with the data set that the world was fitted to, {world.firsts} episodes that "

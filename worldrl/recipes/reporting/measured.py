@@ -30,7 +30,7 @@ def measure(world_path: Path, folder: Path, *, seed: int) -> dict[str, Any]:
     """
     from worldrl.data.dataset import Dataset
     from worldrl.recipes.fidelity import judgements
-    from worldrl.recipes.fit import split
+    from worldrl.recipes.held_out import split
     from worldrl.recipes.parts import need, pipeline_at, tokens_of
     from worldrl.world_model.world import World
 
@@ -101,7 +101,7 @@ def hallucinations(
     from worldrl.envs.imagined import ImaginedVectorEnv
     from worldrl.evaluation.decisions import Share
     from worldrl.evaluation.recorded import replay_of
-    from worldrl.recipes.fidelity import _share
+    from worldrl.recipes.fidelity import share_as_json
     from worldrl.recipes.parts import make_env
 
     starts = replay_of(tokens, history=world.model.history).starts
@@ -119,8 +119,8 @@ def hallucinations(
     false = Share.of(i in set(failing) for i in wins)
     return {
         "policy": name,
-        "imagined_success": _share(Share.of(run.success.tolist())),
-        "false_success": _share(false),
+        "imagined_success": share_as_json(Share.of(run.success.tolist())),
+        "false_success": share_as_json(false),
         "worst": shown,
     }
 

@@ -71,7 +71,7 @@ def compare(
     """
     from worldrl import checkpoint
     from worldrl.data.dataset import Dataset
-    from worldrl.recipes.fit import split
+    from worldrl.recipes.held_out import split
     from worldrl.recipes.parts import pipeline_at, tokens_of
 
     dataset = Dataset(episodes)
