@@ -249,5 +249,6 @@ def _plain(likeness: Any) -> dict[str, Any]:
 
 
 def share_as_json(share: Any) -> dict[str, Any]:
+    """Return a share with its count, trials and interval as plain JSON."""
     interval = None if share.interval is None else [share.interval.low, share.interval.high]
     return {"share": share.share, "count": share.count, "trials": share.trials, "interval": interval}
