@@ -66,6 +66,19 @@ def listen() -> Iterator[None]:
 
 
 @contextmanager
+def kept() -> Iterator[None]:
+    """Put back, at the end of the block, who heard SIGINT and SIGTERM before it: some libraries take them over."""
+    found = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():  # no other can change them
+            for one, handler in found.items():
+                if handler is not None:  # not of Python
+                    signal.signal(one, handler)
+
+
+@contextmanager
 def patient() -> Iterator[None]:
     """Let the first signal wait while the block runs: it asks `stopping`. One that nobody granted counts at the end.
 

@@ -1,6 +1,7 @@
 """Episodes on a Ray cluster: the same as here, each once, whoever is lost on the way."""
 
 import os
+import signal
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 from point_mass import Noisy, PointMass
 
-from worldrl.data.cluster import Cluster, run_episodes
+from worldrl import signals
+from worldrl.data.cluster import Cluster, connected, run_episodes
 from worldrl.data.collection import collect
 from worldrl.errors import ConfigError, DataError, DeviceError
 
@@ -102,3 +104,14 @@ def test_a_cluster_that_is_not_there_is_not_waited_for(address: str, said: str) 
     with pytest.raises(ConfigError, match=said):
         list(run_episodes(Cluster(address, 1, patience_s=2.0), partial(made, PointMass), seeds=[1], record=False))
     assert time.monotonic() - began < 30.0
+
+
+@pytest.mark.fault(15)
+def test_whoever_heard_sigterm_hears_it_still_beside_a_cluster() -> None:
+    """Fault 15: Ray would end the process with its own exit code, and what is under way would be lost."""
+    before = signal.getsignal(signal.SIGTERM)
+    with signals.listen():
+        ours = signal.getsignal(signal.SIGTERM)
+        with pytest.raises(ConfigError, match="no Ray cluster"), connected(Cluster("auto", 1, patience_s=2.0)):
+            pass
+        assert signal.getsignal(signal.SIGTERM) is ours is not before

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+from worldrl import signals
 from worldrl.data.rollout import Actor, AnyEnv, roll_out
 from worldrl.errors import ConfigError, DataError, DeviceError, WorldRLError, first_line
 
@@ -83,7 +84,8 @@ def connected(cluster: Cluster) -> Iterator[Any]:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "ignore_reinit_error": True}
     where = {"num_cpus": cluster.workers, "include_dashboard": False} if cluster.address == "local" else {}
     try:
-        ray.init(address=cluster.address, **where, **quiet)
+        with signals.kept():  # Ray would end this process by SIGTERM its own way
+            ray.init(address=cluster.address, **where, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ConfigError(f"no Ray cluster could be joined at '{cluster.address}': {first_line(error)}.") from error
     try:

@@ -10,8 +10,9 @@ from omegaconf import MISSING
 from worldrl.errors import ConfigError
 from worldrl.facts import tell
 from worldrl.recipes.demonstrations import OWN
+from worldrl.recipes.fit_data import Task, task_at
 from worldrl.recipes.fit_figures import heeding, measure, share
-from worldrl.recipes.held_out import few, split
+from worldrl.recipes.held_out import few
 from worldrl.recipes.options import (
     EngineOptions,
     WorldModelOptions,
@@ -21,7 +22,7 @@ from worldrl.recipes.options import (
     check_world_model,
     option,
 )
-from worldrl.recipes.parts import need, pipeline_at, tasks_at, tokens_of, use_threads
+from worldrl.recipes.parts import need, tasks_at, use_threads
 from worldrl.recipes.results import Result
 from worldrl.recipes.stages import kept_beside, kept_for
 from worldrl.recipes.telling import curve, say
@@ -81,27 +82,6 @@ class Config:
         check_engine(self.engine)
 
 
-@dataclass(frozen=True)
-class _Task:
-    """One task's data as fitting needs it.
-
-    ``places`` is what the decoder of object tokens is told, None for frames; ``visual`` draws visual tokens as
-    ``encode`` made it, and ``tokenizer`` makes them, None where there are none.
-    """
-
-    name: str
-    dataset: Any
-    tokens: Any
-    train: list[int]
-    held: list[int]
-    shape: tuple[int, ...]
-    pipeline: str
-    places: Any
-    visual: Any
-    tokenizer: Any
-    masks: str
-
-
 def run(config: Config) -> Result:
     """Fit, calibrate, save, and say how well each task's world predicts episodes it has not seen."""
     from worldrl.recipes.launch import launch
@@ -138,7 +118,13 @@ def _fit(config: Config, engine: Any) -> None:
     from worldrl.world_model.fit import fit_dynamics
 
     with engine.first():  # the others find its features in the cache
-        tasks = [_load(config, name, folder) for name, folder in tasks_at(need(config.episodes, "data set")).items()]
+        tasks = [
+            task_at(
+                name, folder, observation=config.observation, features=config.features, tokens=config.tokens,
+                held_out=config.held_out, without=config.without, seed=config.seed,
+            )
+            for name, folder in tasks_at(need(config.episodes, "data set")).items()
+        ]  # fmt: skip
     if len({(task.shape, task.tokens.acts[0].shape[1]) for task in tasks}) > 1:
         found = ", ".join(f"{task.name} {task.shape}" for task in tasks)
         raise ConfigError(f"observations of all tasks must have one shape, got {found}: encode them with slots=.")
@@ -173,7 +159,7 @@ def _kept(config: Config, first: bool) -> tuple[str, str]:
     return (config.tensorboard, config.out) if first else ("", "")
 
 
-def _taught(config: Config, tasks: list[_Task], teachers: list[Any], engine: Any, stops: Any) -> list[Any]:
+def _taught(config: Config, tasks: list[Task], teachers: list[Any], engine: Any, stops: Any) -> list[Any]:
     """Return models that sample in one evaluation what these sample in all of their steps."""
     from worldrl.world_model.distil import distil, student_of
 
@@ -187,37 +173,7 @@ def _taught(config: Config, tasks: list[_Task], teachers: list[Any], engine: Any
     return students
 
 
-def _load(config: Config, name: str, folder: Path) -> _Task:
-    """Observe the episodes of one task."""
-    import torch
-
-    from worldrl.data.dataset import Dataset
-
-    dataset = Dataset(folder)
-    cache = Path(config.features) / name if config.features else None
-    with pipeline_at(need(str(Path(config.observation) / name), "observation pipeline"), cache) as pipeline:
-        tokens = tokens_of(dataset, pipeline, folder=Path(config.tokens) / name if config.tokens else None)
-        places = pipeline.places() if len(pipeline.shape) == 2 else None
-        train, held = split(tokens.policies, config.held_out)
-        train = [i for i in train if tokens.policies[i] not in config.without]
-        torch.manual_seed(config.seed)  # what paints objects over the frame begins at random
-        visual = visual_decoder(pipeline) if pipeline.visual else None
-        return _Task(
-            name, dataset, tokens, train, held, pipeline.shape, pipeline.hash, places, visual, pipeline.tokenizer,
-            pipeline.masks,
-        )  # fmt: skip
-
-
-def visual_decoder(pipeline: Any) -> Any:
-    """Return the decoder of a pipeline's visual tokens."""
-    from worldrl.world_model.visual import VisualDecoder
-
-    return VisualDecoder.of(
-        pipeline.tokenizer, obs_shape=pipeline.shape, scale=pipeline.scale(), places=pipeline.places()
-    )
-
-
-def _model(config: Config, task: _Task, index: int, count: int) -> Any:
+def _model(config: Config, task: Task, index: int, count: int) -> Any:
     """Make the untrained world model of one task; the network of the first is that of all."""
     import torch
 
@@ -237,7 +193,7 @@ def _model(config: Config, task: _Task, index: int, count: int) -> Any:
     )
 
 
-def _judge(config: Config, task: _Task, model: Any) -> None:
+def _judge(config: Config, task: Task, model: Any) -> None:
     """Fit what judges imagined observations of a task, and calibrate it on episodes held out."""
     import torch
 
@@ -263,7 +219,7 @@ def _judge(config: Config, task: _Task, model: Any) -> None:
     model.freeze()
 
 
-def _save(config: Config, task: _Task, model: Any) -> None:
+def _save(config: Config, task: Task, model: Any) -> None:
     """Save the world of one task and say how good it is."""
     import torch
 
@@ -305,62 +261,28 @@ def _save(config: Config, task: _Task, model: Any) -> None:
     )
 
 
-def _decoder(config: Config, task: _Task) -> Any:
-    import torch
+def _decoder(config: Config, task: Task) -> Any:
+    """Return what draws the object tokens of a task."""
+    from worldrl.recipes.fit_drawing import token_decoder
 
-    from worldrl.world_model.decoder import TokenDecoder, fit_decoder
-
-    rng = np.random.default_rng(config.seed)
-    chosen = rng.permutation(task.train)[:120]
-    torch.manual_seed(config.seed)
-    decoder = TokenDecoder(obs_shape=task.tokens.obs[0].shape[1:])
-    decoder.know(*task.places)
     with curve("fit decoder", config.tensorboard, config.out) as progress:
-        fit_decoder(
-            decoder,
-            np.concatenate([task.tokens.obs[i] for i in chosen]),
-            np.concatenate([np.asarray(task.dataset[int(i)].frames) for i in chosen]),
-            steps=config.decoder_steps,
-            seed=config.seed,
-            stops=_stops(config, f"{task.name}-decoder".strip("-")),
-            progress=progress,
-        )
-    return decoder
+        return token_decoder(
+            task.tokens, task.dataset, task.train, places=task.places, steps=config.decoder_steps, seed=config.seed,
+            stops=_stops(config, f"{task.name}-decoder".strip("-")), progress=progress,
+        )  # fmt: skip
 
 
-def _sharpen(config: Config, task: _Task, model: Any) -> dict[str, Any] | None:
-    """Tune the decoder of visual tokens on imagined ones; say how sharp it draws held-out episodes before and after.
-
-    The tokenizer has seen the frames of these episodes too, which flatters ``before``; ``worldrl sharpen`` measures on
-    episodes that nobody has seen.
-
-    Returns:
-        ``before`` and ``after`` as ``Sharpness`` tells them; None where held-out episodes or those of training are too
-        short to be imagined.
-    """
-    from dataclasses import asdict
-
-    from worldrl.evaluation.sharpness import imagined_pairs, sharpness
-    from worldrl.world_model.visual import tune_decoder
+def _sharpen(config: Config, task: Task, model: Any) -> dict[str, Any] | None:
+    """Tune the decoder of visual tokens on imagined ones; return how sharp it draws before and after."""
+    from worldrl.evaluation.sharpness import imagined_pairs
+    from worldrl.recipes.fit_drawing import sharpen
 
     def pairs(index: list[int]) -> Any:
         frames = [task.dataset[i].frames for i in index]
         return imagined_pairs(model, task.tokens.subset(index), frames, seed=config.seed)
 
-    unseen, seen = pairs(few(task.held)), pairs(few(task.train))
-    if unseen is None or seen is None:
-        return None
-    before = sharpness(task.visual.decode, unseen)
-    if config.post_steps:
-        with curve("tune decoder", config.tensorboard, config.out) as progress:
-            tune_decoder(
-                task.visual, seen, steps=config.post_steps, preserve=config.preserve, seed=config.seed,
-                likeness=task.tokenizer.apart, progress=progress,
-            )  # fmt: skip
-    after = sharpness(task.visual.decode, unseen)
-    say(
-        f"imagined, ST-LPIPS {share(before.st_lpips)} -> {share(after.st_lpips)}, "
-        f"PSNR {before.psnr:.2f} -> {after.psnr:.2f} dB; "
-        f"recorded and drawn again, PSNR {before.clean_psnr:.2f} -> {after.clean_psnr:.2f} dB"
-    )
-    return {"before": asdict(before), "after": asdict(after)}
+    with curve("tune decoder", config.tensorboard, config.out) as progress:
+        return sharpen(
+            task.visual, seen=pairs(few(task.train)), unseen=pairs(few(task.held)), steps=config.post_steps,
+            preserve=config.preserve, likeness=task.tokenizer.apart, seed=config.seed, progress=progress,
+        )  # fmt: skip

@@ -107,7 +107,7 @@ def _one(config: Config, folder: Path, seed: int) -> dict[str, Any]:
 
     from worldrl.data.dataset import Dataset
     from worldrl.evaluation.sharpness import imagined_pairs, sharpness
-    from worldrl.recipes.fit import visual_decoder
+    from worldrl.recipes.fit_drawing import visual_decoder
     from worldrl.world_model.visual import tune_decoder
     from worldrl.world_model.world import World
 
