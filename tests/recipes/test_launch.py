@@ -85,6 +85,8 @@ def test_what_the_launcher_stopped_is_not_taken_for_the_cause() -> None:
     stopped, killed, spoke = failure(-15, "<NONE>"), failure(-9, "<NONE>"), failure(2, {"message": "no data set"})
     assert min([stopped, spoke, killed], key=launch._aftermath) is spoke
     assert min([stopped, killed], key=launch._aftermath) is killed
+    surprised = failure(1, {"message": "unexpected error, RuntimeError: Connection closed by peer"})
+    assert min([surprised, spoke], key=launch._aftermath) is spoke
 
 
 def test_the_error_has_the_exit_code_that_the_process_had() -> None:

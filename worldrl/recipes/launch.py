@@ -53,9 +53,12 @@ def _words(failure: Any) -> str | None:
     return str(told["message"]) if isinstance(told, dict) else None
 
 
-def _aftermath(failure: Any) -> tuple[bool, bool, int]:
-    """Return an order in which those that the launcher stopped come last: its clock knows whole seconds only."""
-    return _words(failure) is None, failure.exitcode == -signal.SIGTERM, failure.timestamp
+def _aftermath(failure: Any) -> tuple[bool, bool, bool, int]:
+    """Return an order in which those come last that the launcher stopped, or whom another's end took by surprise.
+
+    The launcher's clock knows whole seconds only, so that it cannot tell.
+    """
+    return _words(failure) is None, failure.exitcode == -signal.SIGTERM, failure.exitcode == 1, failure.timestamp
 
 
 def tell_launcher(sentence: str) -> bool:
