@@ -9,9 +9,10 @@ import numpy as np
 from omegaconf import MISSING
 
 from worldrl.errors import ConfigError, DataError
-from worldrl.recipes.options import check_positive, check_tensorboard, option
+from worldrl.recipes.boards import check_boards
+from worldrl.recipes.options import check_positive, option
 from worldrl.recipes.parts import make_env, need, pipeline_at, tokens_of, use_threads
-from worldrl.recipes.telling import curve, say
+from worldrl.recipes.telling import lessons, say
 from worldrl.recipes.text_goals import TEXT, Goals
 from worldrl.types import Array
 
@@ -33,13 +34,14 @@ class Config:
     price: float = option(0.1, "what an object costs that is looked at")
     held_out: float = option(0.15, "share of the policy's episodes that fit kept out; as it was told there")
     tensorboard: str = option("", "folder for TensorBoard; empty for none")
+    wandb: str = option("", "project of Weights & Biases; empty for none")
     seed: int = option(0, "of weights and batches")
     threads: int = option(0, "threads of torch; 0 leaves them alone")
 
     def check(self) -> None:
         """Refuse options out of range."""
         check_positive(steps=self.steps)
-        check_tensorboard(self.tensorboard)
+        check_boards(self)
         if not self.episodes:
             raise ConfigError("episodes must name at least one data set, the world's: episodes=[runs/a/episodes].")
         if not 0 < self.held_out < 1:
@@ -131,10 +133,10 @@ def fit(config: Config, world: Any, parts: Sequence[Described]) -> Goals:
     recorded, dreams, holds, kinds = _examples(world.model, own, train, parts[1:], seed=config.seed)
     torch.manual_seed(config.seed)
     judge = TextJudge(obs_shape=world.model.obs_shape, text_width=reader.texts.shape[1])
-    with curve("fit goals", config.tensorboard, config.out) as progress:
+    with lessons(config, "goals") as told:
         fit_judge(
             judge, recorded, dreams, reader.descriptions.spread(holds), reader.texts, kinds=kinds,
-            steps=config.steps, price=config.price, seed=config.seed, progress=progress,
+            steps=config.steps, price=config.price, seed=config.seed, progress=told.training("fit goals"),
         )  # fmt: skip
     return Goals(
         reader=reader,
