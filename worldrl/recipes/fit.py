@@ -13,7 +13,7 @@ from worldrl.recipes.boards import check_boards
 from worldrl.recipes.demonstrations import OWN
 from worldrl.recipes.fit_data import Task, task_at
 from worldrl.recipes.fit_figures import heeding, measure, share
-from worldrl.recipes.held_out import few
+from worldrl.recipes.held_out import SHARE, check_share, few, note
 from worldrl.recipes.options import (
     EngineOptions,
     WorldModelOptions,
@@ -58,7 +58,7 @@ class Config:
     push: float = option(0.5, "share of the transitions whose past ends in an imagined observation")
     reach: int = option(1, "how many observations of such a past may be imagined, one after the other")
     blur: float = option(0.5, "highest noise on the past of tokens, in units of their change in a step")
-    held_out: float = option(0.15, "share of the policy's episodes kept for calibration and figures")
+    held_out: float = option(SHARE, "share of the policy's episodes kept for calibration and figures")
     engine: EngineOptions = field(default_factory=EngineOptions)
     tensorboard: str = option("", "folder for TensorBoard; empty for none")
     wandb: str = option("", "project of Weights & Biases; empty for none")
@@ -77,8 +77,7 @@ class Config:
             )
         if not 0 <= self.push <= 1 or self.blur < 0:
             raise ConfigError(f"push must be in [0, 1] and blur 0 or more, got {self.push} and {self.blur}.")
-        if not 0 < self.held_out < 1:
-            raise ConfigError(f"held_out must be in (0, 1), got {self.held_out}.")
+        check_share(self.held_out)
         check_world_model(self.world_model, pixels=None)
         check_engine(self.engine)
 
@@ -249,6 +248,7 @@ def _save(config: Config, task: Task, model: Any, told: Lessons) -> None:
         decoder=decoder,
     ).save_pretrained(out)
     tell(out, masks=task.masks)
+    note(out, task.dataset, config.held_out)
     checkpoint.write_json(out / "fidelity.json", figures)
     say(
         f"world {out}, on {len(unseen)} held-out episodes: removes {100 * figures['one_step_skill']:.0f} % of the "
