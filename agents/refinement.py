@@ -14,6 +14,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from torch import Tensor
 
 from worldrl import signals
+from worldrl.agents.figures import Figures
 from worldrl.agents.imagination import imagine_run
 from worldrl.agents.policy import GaussianPolicy
 from worldrl.agents.resuming import Notes, Restorable
@@ -88,6 +89,7 @@ def refine(
     stops: Stops | None = None,
     about: Mapping[str, Any] | None = None,
     progress: Callable[[int, Candidate | None], None] | None = None,
+    tell: Callable[[int, Mapping[str, float]], None] | None = None,
     **ppo: Any,
 ) -> list[Candidate]:
     """Refine a cloned policy by PPO in imagination, keeping a candidate now and then.
@@ -108,6 +110,8 @@ def refine(
             then be ``Restorable``, and ``trial`` draw its chance from a seed of its own.
         about: What tells this refinement from others, as plain JSON.
         progress: Called before each rollout with the steps so far and the candidate, if one was kept.
+        tell: Called after each update with the steps so far and its ``figures``, and with every candidate's imagined
+            success.
         ppo: Further arguments of stable-baselines3's PPO.
 
     Returns:
@@ -124,6 +128,7 @@ def refine(
     starts = torch.as_tensor(env.reset(seed=seed)[0])
     keeper = _Keeper(policy, trial, starts, trust or Trust(), warm_up=warm_up, every=every, progress=progress)
     keeper.anchor, keeper.tighten = anchor, tighten
+    keeper.figures.tell = tell
     settings = PPO_SETTINGS | ppo
     learner = PPO(_given(policy), Sb3VecEnv(env), ent_coef=anchor, seed=seed, device="cpu", verbose=0, **settings)
     if stops is not None:
@@ -172,7 +177,7 @@ class _Keeper(BaseCallback):
         self.anchor, self.tighten, self.is_over = 0.0, 1.0, False
         self.warm_up, self.every, self.report = warm_up, every, progress
         self.candidates: list[Candidate] = []
-        self.rollouts, self.notes = 0, cast(Notes | None, None)
+        self.rollouts, self.notes, self.figures = 0, cast(Notes | None, None), Figures(policy)
 
     def _on_training_start(self) -> None:
         kept = None if self.notes is None else self.notes.recall(self.model)
@@ -181,6 +186,7 @@ class _Keeper(BaseCallback):
             self.candidates = restored(kept)
 
     def _on_rollout_start(self) -> None:
+        self.figures.end(self.model, self.num_timesteps)
         if self.notes is not None:
             self.notes.take(self.model, rollouts=self.rollouts, candidates=packed(self.candidates))
         for parameter in self.actor.actor_parameters():
@@ -196,7 +202,11 @@ class _Keeper(BaseCallback):
     def _on_step(self) -> bool:
         if self.notes is not None:
             self.notes.grant()
+        self.figures.add(self.locals["rewards"])
         return not self.is_over
+
+    def _on_training_end(self) -> None:
+        self.figures.end(self.model, self.num_timesteps)
 
     def _heed(self, candidate: Candidate) -> None:
         """Tighten or loosen the anchor, and see whether to stop."""
@@ -212,6 +222,8 @@ class _Keeper(BaseCallback):
         with torch.no_grad():
             divergence = float(self.actor.divergence(self.starts).mean())
         self.candidates.append(Candidate(state, steps, trial, divergence))
+        if self.figures.tell is not None:
+            self.figures.tell(steps, {"imagined success": trial.success})
         return self.candidates[-1]
 
 

@@ -58,6 +58,7 @@ class Notes:
             learner._last_obs = kept.tensors["last_obs"].numpy()
             learner._last_episode_starts = kept.tensors["begins"].numpy()
             self.env.restore(within(kept.tensors, "env."))
+            self.stops.curves.restore(kept.config.get("curves", {}))
             _set_chance(kept.tensors, kept.config)
         self.stops.tell(f"found {self.stops.folder.name}, goes on after {learner.num_timesteps} imagined steps")
         return kept
@@ -76,7 +77,7 @@ class Notes:
         self._tensors = {name: tensor.detach().clone() for name, tensor in (tensors | chance).items()} | candidates
         self._numbers = numbers | _parts(learner).numbers() | {
             "rollouts": rollouts, "steps": learner.num_timesteps, "updates": learner._n_updates,
-            "anchor": float(learner.ent_coef),
+            "anchor": float(learner.ent_coef), "curves": self.stops.curves.state(),
         }  # fmt: skip
         if rollouts - self._last >= self.stops.every:
             self._keep()

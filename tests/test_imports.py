@@ -9,8 +9,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 FOUNDATION = {
-    "", "allocation", "errors", "types", "scene", "json_file", "torch_file", "writable", "checkpoint", "clusters",
-    "downloads", "locks", "networks", "resuming", "signals", "symlog",
+    "", "allocation", "curves", "errors", "types", "scene", "json_file", "torch_file", "writable", "checkpoint",
+    "clusters", "downloads", "locks", "networks", "resuming", "signals", "symlog",
 }  # fmt: skip
 """What every room may use; ``""`` is the package itself, for its version."""
 
@@ -30,9 +30,10 @@ ALLOWED: dict[str, set[str]] = {
     "verification": {"errors", "checkpoint"},
     "hub": {"", "errors", "checkpoint", "downloads", "verification"},
     "clusters": set(),
+    "curves": set(),
     "locks": {"errors"},
     "networks": set(),
-    "resuming": {"", "checkpoint", "errors", "signals"},
+    "resuming": {"", "checkpoint", "curves", "errors", "signals"},
     "signals": {"errors"},
     "symlog": set(),
     "data": FOUNDATION,

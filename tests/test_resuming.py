@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from worldrl import checkpoint, signals
+from worldrl.curves import Curves
 from worldrl.errors import CheckpointError, ConfigError
 from worldrl.resuming import Parts, Stops, leaves, require_same, run_steps
 
@@ -42,7 +43,13 @@ def train(stops: Stops | None = None, *, die: int = 0, ask: int = 0, seen: list[
         return loss.item()
 
     parts = Parts({"net": net}, {"optimizer": optimizer}, {"schedule": schedule}, {"rows": rng})
-    mean = run_steps(take, steps=steps, parts=parts, stops=stops, about={"lr": lr, "inner": {"seed": 1}})
+
+    def progress(step: int, loss: float) -> None:
+        if stops is not None:
+            stops.curves.add("loss", step, loss)
+
+    about = {"lr": lr, "inner": {"seed": 1}}
+    mean = run_steps(take, steps=steps, parts=parts, stops=stops, about=about, progress=progress)
     return checkpoint.hash_tensors(net.state_dict()), mean
 
 
@@ -59,6 +66,22 @@ def test_a_training_that_died_ends_as_if_it_had_not(tmp_path: Path, die: int) ->
     assert seen == list(range(first, 20))
     assert told == ([f"found kept, goes on after step {first} of 20"] if first else [])
     assert train(stops, seen=seen) == train() and seen[-1] == 19 and len(seen) == 20 - first
+
+
+@pytest.mark.fault(15)
+@pytest.mark.parametrize("die", [3, 8, 19])
+def test_the_curve_of_a_training_that_died_is_that_of_one_that_did_not(tmp_path: Path, die: int) -> None:
+    """Fault 15: what was told before the stop is there again, and nothing is told twice."""
+    whole, stops = Stops(tmp_path / "whole", 100), Stops(tmp_path / "kept", 4)
+    train(whole)
+    with pytest.raises(RuntimeError, match="killed"):
+        train(stops, die=die)
+    again = Stops(tmp_path / "kept", 4, curves=Curves())  # of another process
+    train(again)
+    assert again.curves.points == whole.curves.points and len(whole.curves.points["loss"]) == 20
+    done = Stops(tmp_path / "kept", 4)  # nothing is left to do, the curve is whole
+    train(done)
+    assert done.curves.points == whole.curves.points
 
 
 @pytest.mark.fault(57)

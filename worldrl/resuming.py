@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from worldrl import checkpoint, signals
 from worldrl.checkpoint import Checkpoint
+from worldrl.curves import Curves
 from worldrl.errors import CheckpointError, ConfigError
 
 KIND = "training"
@@ -31,12 +32,14 @@ class Stops:
     """Where a training that may be stopped is kept, and after how many steps each time.
 
     What is kept stays when all steps are done: whoever needs it no more removes the folder. ``tell`` is told in one
-    line where a training goes on.
+    line where a training goes on. ``curves``, which are drawn by whoever is told of the progress, are kept with it and
+    are, when it goes on, what they were at that step.
     """
 
     folder: Path
     every: int
     tell: Callable[[str], None] = _silent
+    curves: Curves = field(default_factory=Curves)
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,9 @@ def run_steps(
     kept = None if stops is None else find(stops.folder, about)
     if kept is not None and stops is not None:
         parts.restore(kept)
-        done, tail = int(kept.config["step"]), [float(loss) for loss in kept.config["tail"]]
+        with checkpoint.described(kept.path, "this training"):
+            done, tail = int(kept.config["step"]), [float(loss) for loss in kept.config["tail"]]
+            stops.curves.restore(kept.config.get("curves", {}))
         stops.tell(f"found {stops.folder.name}, goes on after step {done} of {steps}")
     with nullcontext() if stops is None else signals.patient():
         for step in range(done, steps):
@@ -137,7 +142,8 @@ def run_steps(
             if progress is not None:
                 progress(done, loss)
             if stops is not None and (done % stops.every == 0 or done == steps or signals.stopping()):
-                keep(stops.folder, about, {"step": done, "tail": tail} | parts.numbers(), parts.tensors())
+                numbers = {"step": done, "tail": tail, "curves": stops.curves.state()} | parts.numbers()
+                keep(stops.folder, about, numbers, parts.tensors())
                 signals.grant()
     return sum(tail) / max(1, len(tail))
 

@@ -1,5 +1,7 @@
 """A refinement that was stopped between any two rollouts ends as one that was not, bit for bit."""
 
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,10 @@ import torch
 from test_canary import Corridor, beginnings  # beside this file
 
 from worldrl import checkpoint, signals
+from worldrl.agents.figures import FIGURES
 from worldrl.agents.policy import GaussianPolicy, make_policy
 from worldrl.agents.refinement import Candidate, refine, try_out
+from worldrl.curves import Curves
 from worldrl.envs.guards import Guards
 from worldrl.envs.imagined import ImaginedVectorEnv
 from worldrl.errors import ConfigError
@@ -18,6 +22,11 @@ from worldrl.resuming import Stops
 from worldrl.types import Starts
 
 ROLLOUT, ROLLOUTS = 32 * 8, 9
+
+
+def draw(curves: Curves, steps: int, figures: Mapping[str, float]) -> None:
+    for name, value in figures.items():
+        curves.add(name, steps, value)
 
 
 def improve(
@@ -46,7 +55,7 @@ def improve(
     candidates = refine(
         policy, env, lambda tried: try_out(trials, tried, seed=0), steps=ROLLOUTS * ROLLOUT, anchor=0.02,
         tighten=2.0, every=2, stops=stops, about=about or {"task": "corridor"}, progress=listen, n_steps=8,
-        batch_size=64, n_epochs=2,
+        batch_size=64, n_epochs=2, tell=partial(draw, Curves() if stops is None else stops.curves),
     )  # fmt: skip
     if stops is None:  # what worldrl refine adds up, as a trial of before a stop cannot be asked
         tried = sum(one.trial.count * int(one.trial.lengths.max()) for one in candidates)
@@ -84,6 +93,24 @@ def test_a_refinement_that_died_ends_as_if_it_had_not(unbroken: tuple[Any, ...],
     torch.rand(5), np.random.rand(5)  # chance of another process
     found = improve(stops)
     assert found[2][0] == die // 3 * 3 and same(found, unbroken)
+
+
+@pytest.mark.fault(15)
+@pytest.mark.parametrize("die", [4, 8])
+def test_the_figures_of_ppo_go_on_where_they_were(tmp_path: Path, die: int) -> None:
+    """Fault 15: every update is told once, whether a refinement was stopped or not, with the same figures."""
+    whole, stops = Stops(tmp_path / "whole", 100), Stops(tmp_path / "kept", 3)
+    improve(whole)
+    wanted = whole.curves.points
+    assert set(wanted) == {*FIGURES.values(), "entropy", "reward of a step", "imagined success"}
+    assert [step for step, _ in wanted["value loss"]] == [ROLLOUT * (i + 1) for i in range(ROLLOUTS)]
+    assert all(0.0 <= value <= 1.0 for _, value in wanted["clip fraction"])
+    assert wanted["entropy"][0][1] == pytest.approx(2 * np.log(0.5 * np.sqrt(2 * np.pi * np.e)))  # before it learns
+    with pytest.raises(RuntimeError, match="killed"):
+        improve(stops, die=die)
+    again = Stops(tmp_path / "kept", 3)
+    improve(again)
+    assert again.curves.points == wanted
 
 
 @pytest.mark.fault(57)

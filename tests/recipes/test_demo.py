@@ -61,7 +61,7 @@ def test_tensorboard_shows_every_stage_that_learns(run: Path) -> None:
         events = EventAccumulator(str(folder))
         events.Reload()
         tags |= set(events.Tags()["scalars"])
-    assert tags >= {"clone/loss", "fit dynamics/loss", "fit success/loss", "fit decoder/loss", "rollout/ep_rew_mean"}
+    assert tags >= {"clone/loss", "fit dynamics/loss", "fit success/loss", "fit decoder/loss", "refine/value loss"}
 
 
 def test_cloning_learns_more_than_chance(run: Path) -> None:

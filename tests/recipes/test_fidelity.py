@@ -37,7 +37,7 @@ def test_the_command_leaves_figures_and_table(made: dict[str, str], tmp_path: Pa
     words = [f"{name}={made[name]}" for name in ("world", "episodes", "observation")]
     out = tmp_path / "new" / "fidelity.json"
     policies = f"policies=[{made['policy']}]"
-    assert cli.main(["fidelity", *words, policies, f"out={out}", "held_out=0.5", "pictures=2"]) == 0
+    assert cli.main(["fidelity", *words, policies, f"out={out}", "pictures=2"]) == 0
     figures = json.loads(out.read_text())
     assert capsys.readouterr().out == out.with_suffix(".md").read_text()
     assert figures["task"] == "worldrl/CloseDrawer-v0" and figures["episodes"] == 4

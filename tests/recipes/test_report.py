@@ -13,7 +13,6 @@ from worldrl.errors import CheckpointError, ConfigError
 from worldrl.recipes import demo, report
 from worldrl.recipes.config import compose
 from worldrl.recipes.reporting import commands, exhibits, figures
-from worldrl.recipes.telling import curve, curves_path
 
 SECTIONS = ("success", "gap", "learning", "fidelity", "videos", "hallucinations", "repeating")
 CHROMIUM = "/usr/bin/chromium"
@@ -124,24 +123,6 @@ def test_the_command_that_repeats_a_run_names_what_differs_and_composes_to_the_s
 
 def test_secrets_are_found_by_their_keys_at_any_depth() -> None:
     assert figures.redacted({"a": [{"my_token": "x"}], "b": 1}) == {"a": [{"my_token": figures.HIDDEN}], "b": 1}
-
-
-def test_losses_are_kept_beside_the_output_thinned_and_finite(tmp_path: Path) -> None:
-    out = str(tmp_path / "world")
-    with curve("fit", "", out) as progress:
-        for step in range(2000):
-            progress(step, float("nan") if step == 0 else 1.0 / step)
-    with curve("more", "", out) as progress:
-        progress(1, 2.0)
-    kept = json.loads(curves_path(out).read_text())
-    assert set(kept) == {"fit", "more"} and 200 < len(kept["fit"]) <= 512 and kept["more"] == [[1, 2.0]]
-
-
-def test_a_stage_that_fails_keeps_no_losses(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="broken"), curve("fit", "", str(tmp_path / "world")) as progress:
-        progress(1, 1.0)
-        raise ValueError("broken")
-    assert not curves_path(tmp_path / "world").exists()
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """The online loop: a tiny run of every kind leaves what it promises, and what it is told wrong it refuses."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from worldrl.errors import ConfigError
 from worldrl.observation import ObservationPipeline
 from worldrl.recipes import robust, train
 from worldrl.recipes.config import compose
+from worldrl.recipes.telling import curves_path
 from worldrl.storm.model import StormWorldModel
 
 TINY = [
@@ -85,6 +87,8 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(
     found, wanted = (checkpoint.read_json(folder / "summary.json") for folder in (out, whole))
     apart = {name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name)}
     assert apart == {"config", "seconds_by_stage"} and not (tmp_path / "run.training").exists()
+    drawn, wanted = (curves_path(folder).read_bytes() for folder in (out, whole))
+    assert drawn == wanted and len(json.loads(drawn)["train/critic"]) == 6  # after random play, and every 8 of 40 steps
 
 
 def test_the_same_seed_is_the_same_run(tmp_path: Path) -> None:

@@ -134,6 +134,7 @@ def results(out: Path) -> dict[str, Any]:
         for file in files
         if file.suffix in (".safetensors", ".npy", ".npz", ".png")
         or file.name in ("refinement.json", "fidelity.json", "evaluation.json", "episodes.json")
+        or file.name.endswith(".curves.json")
     }
     return {"summary": summary, "files": told, "left over": hidden, "sums": sums}
 

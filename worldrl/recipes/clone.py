@@ -8,12 +8,13 @@ from omegaconf import MISSING
 
 from worldrl.errors import ConfigError
 from worldrl.facts import tell
+from worldrl.recipes.boards import check_boards
 from worldrl.recipes.demonstrations import DEMONSTRATORS, demonstrations
-from worldrl.recipes.options import check_positive, check_tensorboard, option
+from worldrl.recipes.options import check_positive, option
 from worldrl.recipes.parts import need, pipeline_at, tokens_of, use_threads
 from worldrl.recipes.results import Result
 from worldrl.recipes.stages import keeping, kept_beside
-from worldrl.recipes.telling import curve, say
+from worldrl.recipes.telling import lessons, say
 
 
 @dataclass
@@ -34,12 +35,13 @@ class Config:
     price: float = option(0.6, "price of an object that the policy looks at")
     keep_every: int = option(500, "gradient steps after which an interrupted training is kept, to go on; 0 for never")
     tensorboard: str = option("", "folder for TensorBoard; empty for none")
+    wandb: str = option("", "project of Weights & Biases; empty for none")
     seed: int = option(0, "of weights and batches")
     threads: int = option(0, "threads of torch; 0 leaves them alone")
 
     def check(self) -> None:
         """Refuse options out of range."""
-        check_tensorboard(self.tensorboard)
+        check_boards(self)
         check_positive(steps=self.steps, batch_size=self.batch_size, lr=self.lr, sigma=self.sigma)
         if min(self.own, self.keep_every) < 0:
             raise ConfigError(f"own and keep_every must be 0 or more, got {self.own} and {self.keep_every}.")
@@ -72,7 +74,7 @@ def run(config: Config) -> Result:
         )
         with (
             kept_beside(config.out, every=config.keep_every),
-            curve("clone", config.tensorboard, config.out) as progress,
+            lessons(config, "clone") as told,
         ):
             loss = clone(
                 policy,
@@ -84,8 +86,7 @@ def run(config: Config) -> Result:
                 price=config.price,
                 weights=torch.tensor(np.repeat(weights, until), dtype=torch.float32),
                 seed=config.seed,
-                progress=progress,
-                **keeping(config, "clone", pipeline=pipeline.hash, episodes=dataset.identity()),
+                **keeping(config, told.training("clone"), pipeline=pipeline.hash, episodes=dataset.identity()),
             )
             real_steps = sum(len(acts) for acts in tokens.acts)
             policy.save_pretrained(Path(config.out), origin=Origin(pipeline.hash, real_steps))

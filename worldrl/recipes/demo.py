@@ -16,6 +16,7 @@ from typing import Any
 
 from worldrl.errors import ConfigError
 from worldrl.recipes import clone, collect, encode, evaluate, fit, record, refine
+from worldrl.recipes.boards import check_boards
 from worldrl.recipes.options import (
     EncoderOptions,
     EngineOptions,
@@ -25,7 +26,6 @@ from worldrl.recipes.options import (
     check_env_id,
     check_observation,
     check_positive,
-    check_tensorboard,
     check_threads,
     check_world_model,
     option,
@@ -60,6 +60,7 @@ class Config:
     episodes: int = option(100, "held-out episodes of the evaluation, the same for both policies")
     videos: int = option(3, "episodes in the videos; 0 for no videos")
     tensorboard: str = option("", "folder for TensorBoard; empty for none")
+    wandb: str = option("", "project of Weights & Biases; empty for none")
     keep_every: int = option(200, "gradient steps after which cloning and fitting are kept, to go on after a stop")
     seed: int = option(0, "of everything")
     threads: int = option(0, "threads of torch; 0 for as many as there are cores")
@@ -72,7 +73,7 @@ class Config:
             success_steps=self.success_steps, keep_every=self.keep_every,
         )  # fmt: skip
         check_env_id(self.env.id)
-        check_tensorboard(self.tensorboard)
+        check_boards(self)
         check_threads(self.threads)
         check_world_model(self.world_model, pixels=self.pixels)
         check_observation(self.encoder, self.objects, self.pixels, size=self.env.kwargs.get("size"))
@@ -107,7 +108,7 @@ def _stages(config: Config, out: Path) -> dict[str, Callable[[], object]]:
     data: dict[str, Any] = {"observation": at["observation"], "features": at["features"]}
     common: dict[str, Any] = {"seed": config.seed}
     recorded: dict[str, Any] = {"env": config.env, "out": at["episodes"], "missing": True} | common
-    learns: dict[str, Any] = {"tensorboard": config.tensorboard} | common
+    learns: dict[str, Any] = {"tensorboard": config.tensorboard, "wandb": config.wandb} | common
     scripted = [
         collect.Config(policy=who, episodes=count, noise=config.noise, **recorded)
         for who, count in (("noisy_expert", config.demonstrations), ("random", config.random))

@@ -13,7 +13,7 @@ from worldrl.recipes.config import changes
 from worldrl.recipes.demonstrations import OWN
 from worldrl.recipes.fidelity import decisions, judgements, load_policies, predictions
 from worldrl.recipes.fidelity_table import told_share
-from worldrl.recipes.held_out import split
+from worldrl.recipes.held_out import check_share, pass_on, split_of
 from worldrl.recipes.options import check_json, check_positive, option
 from worldrl.recipes.parts import make_env, need, pipeline_at, seeds_for, tokens_of, use_threads, versions
 from worldrl.recipes.results import Result
@@ -42,7 +42,9 @@ class Config:
     push: float = option(0.6, "share of the transitions whose past ends in observations that the student imagines")
     reach: int = option(8, "how many of these at most, one after the other")
     blur: float = option(0.2, "highest noise on the past, in units of its change in a step")
-    held_out: float = option(0.15, "share of the policy's episodes that the world has not seen, as it was fitted")
+    held_out: float | None = option(
+        None, "share of the policy's episodes that the world has not seen; null for what was noted when it was made"
+    )
     policies: list[str] = field(
         default_factory=list, metadata={"help": "folders of policies, whose imagined successes are replayed in MuJoCo"}
     )
@@ -61,8 +63,7 @@ class Config:
         check_positive(batch=self.batch, seconds=self.seconds)
         if not 0 <= self.push <= 1 or self.blur < 0:
             raise ConfigError(f"push must be in [0, 1] and blur 0 or more, got {self.push} and {self.blur}.")
-        if not 0 < self.held_out < 1:
-            raise ConfigError(f"held_out must be in (0, 1), got {self.held_out}.")
+        check_share(self.held_out)
         if self.results:
             check_json(Path(self.results))
 
@@ -74,7 +75,7 @@ def run(config: Config) -> Result:
     from worldrl.world_model.world import World
 
     use_threads(config.threads)
-    world = World.from_pretrained(need(config.world, "world"))
+    world = World.from_pretrained(at := need(config.world, "world"))
     if world.model.sampler != "euler":
         raise ConfigError(f"world must be one that samples by Euler steps, got a distilled one: {config.world}.")
     dataset = Dataset(need(config.episodes, "data set"))
@@ -86,9 +87,11 @@ def run(config: Config) -> Result:
         policies = load_policies(config.policies, pipeline)
         starts = _starts(config, dataset.manifest) if policies else []
         begun = tokens_of(starts, pipeline) if policies else None
-    student = _taught(config, world.model, tokens)
+    train, held = split_of(at, dataset, config.held_out)
+    unseen = tokens.subset(held)
+    student = _taught(config, world.model, tokens, tokens.subset(train), unseen)
     replace(world, model=student).save_pretrained(Path(config.out))
-    unseen = tokens.subset(split(tokens.policies, config.held_out)[1])
+    pass_on(at, Path(config.out), dataset, config.held_out)
     ways: dict[str, Any] = {}
     for way, model in (("teacher", world.model), ("student", student)):
         say(f"measuring the {way}")
@@ -119,7 +122,7 @@ def run(config: Config) -> Result:
     return Result(text, figures)
 
 
-def _taught(config: Config, teacher: Any, tokens: Any) -> Any:
+def _taught(config: Config, teacher: Any, tokens: Any, seen: Any, unseen: Any) -> Any:
     """Return the student, taught and calibrated on the same episodes as its teacher."""
     import torch
 
@@ -131,13 +134,12 @@ def _taught(config: Config, teacher: Any, tokens: Any) -> Any:
     backbone = teacher.net_args.get("backbone", "transformer")
     net = network(teacher.obs_shape, backbone=backbone, size=config.size) if config.size else None
     student = student_of(teacher, net=net)
-    train, held = split(tokens.policies, config.held_out)
     distil(
-        [teacher], [student], [tokens.subset(train)], steps=config.steps, batch_size=config.batch_size, lr=config.lr,
+        [teacher], [student], [seen], steps=config.steps, batch_size=config.batch_size, lr=config.lr,
         push=config.push, reach=config.reach, blur=config.blur, seed=config.seed, progress=bar("distil"),
     )  # fmt: skip
     own = tokens.subset([i for i, who in enumerate(tokens.policies) if who in OWN])
-    calibrate(student, tokens.subset(held), replayed=own, seed=config.seed)
+    calibrate(student, unseen, replayed=own, seed=config.seed)
     return student.freeze()
 
 

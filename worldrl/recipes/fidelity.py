@@ -9,7 +9,7 @@ from omegaconf import MISSING
 
 from worldrl.errors import ConfigError
 from worldrl.recipes.fidelity_table import table
-from worldrl.recipes.held_out import split
+from worldrl.recipes.held_out import check_share, split_of
 from worldrl.recipes.options import option
 from worldrl.recipes.parts import make_env, need, pipeline_at, tokens_of, use_threads
 from worldrl.recipes.results import Result
@@ -31,7 +31,9 @@ class Config:
     )
     features: str = option("", "folder of the feature cache; empty for none")
     frechet: str = option("", "frozen encoder of the Frechet distances; empty for that of the observation")
-    held_out: float = option(0.15, "share of the policy's episodes that the world has not seen, as it was fitted")
+    held_out: float | None = option(
+        None, "share of the policy's episodes that the world has not seen; null for what was noted when it was made"
+    )
     pictures: int = option(16, "held-out episodes whose pictures are compared; 0 for none")
     slack: int = option(0, "further steps in which a replayed success may come late")
     seed: int = option(0, "of the imagination")
@@ -41,8 +43,7 @@ class Config:
         """Refuse options out of range."""
         from worldrl.encoders import check_encoder
 
-        if not 0 < self.held_out < 1:
-            raise ConfigError(f"held_out must be in (0, 1), got {self.held_out}.")
+        check_share(self.held_out)
         if self.pictures < 0 or self.slack < 0:
             raise ConfigError(f"pictures and slack must be 0 or more, got {self.pictures} and {self.slack}.")
         if self.frechet:
@@ -56,10 +57,10 @@ def run(config: Config) -> Result:
     from worldrl.world_model.world import World
 
     use_threads(config.threads)
-    world = World.from_pretrained(need(config.world, "world"))
+    world = World.from_pretrained(at := need(config.world, "world"))
     dataset = Dataset(need(config.episodes, "data set"))
     cache = Path(config.features) if config.features else None
-    held = split(dataset.policies, config.held_out)[1]
+    held = split_of(at, dataset, config.held_out)[1]
     unseen = dataset.subset(held)
     with pipeline_at(need(config.observation, "observation pipeline"), cache) as pipeline:
         pipeline.require(world.model.pipeline, owner=config.world)

@@ -9,23 +9,23 @@ from omegaconf import MISSING
 
 from worldrl.errors import ConfigError
 from worldrl.facts import tell
+from worldrl.recipes.boards import check_boards
 from worldrl.recipes.demonstrations import OWN
 from worldrl.recipes.fit_data import Task, task_at
 from worldrl.recipes.fit_figures import heeding, measure, share
-from worldrl.recipes.held_out import few
+from worldrl.recipes.held_out import SHARE, check_share, few, note
 from worldrl.recipes.options import (
     EngineOptions,
     WorldModelOptions,
     check_engine,
     check_positive,
-    check_tensorboard,
     check_world_model,
     option,
 )
 from worldrl.recipes.parts import need, tasks_at, use_threads
 from worldrl.recipes.results import Result
-from worldrl.recipes.stages import kept_beside, kept_for
-from worldrl.recipes.telling import curve, say
+from worldrl.recipes.stages import kept_beside, stops_of
+from worldrl.recipes.telling import Lessons, Training, lessons, say
 
 
 @dataclass
@@ -58,15 +58,16 @@ class Config:
     push: float = option(0.5, "share of the transitions whose past ends in an imagined observation")
     reach: int = option(1, "how many observations of such a past may be imagined, one after the other")
     blur: float = option(0.5, "highest noise on the past of tokens, in units of their change in a step")
-    held_out: float = option(0.15, "share of the policy's episodes kept for calibration and figures")
+    held_out: float = option(SHARE, "share of the policy's episodes kept for calibration and figures")
     engine: EngineOptions = field(default_factory=EngineOptions)
     tensorboard: str = option("", "folder for TensorBoard; empty for none")
+    wandb: str = option("", "project of Weights & Biases; empty for none")
     seed: int = option(0, "of weights and batches")
     threads: int = option(0, "threads of torch; 0 leaves them alone")
 
     def check(self) -> None:
         """Refuse options out of range."""
-        check_tensorboard(self.tensorboard)
+        check_boards(self)
         check_positive(steps=self.steps, success_steps=self.success_steps, batch_size=self.batch_size)
         check_positive(distil_steps=self.distil_steps)
         check_positive(lr=self.lr, reach=self.reach)
@@ -76,8 +77,7 @@ class Config:
             )
         if not 0 <= self.push <= 1 or self.blur < 0:
             raise ConfigError(f"push must be in [0, 1] and blur 0 or more, got {self.push} and {self.blur}.")
-        if not 0 < self.held_out < 1:
-            raise ConfigError(f"held_out must be in (0, 1), got {self.held_out}.")
+        check_share(self.held_out)
         check_world_model(self.world_model, pixels=None)
         check_engine(self.engine)
 
@@ -97,8 +97,11 @@ def run(config: Config) -> Result:
         patience_s=options.patience_s,
     )  # fmt: skip
     try:
-        with kept_beside(config.out, every=options.keep_every if engine.rank == 0 else 0):
-            _fit(config, engine)
+        with (
+            kept_beside(config.out, every=options.keep_every if engine.rank == 0 else 0),
+            lessons(config, "fit", silent=engine.rank > 0) as told,
+        ):
+            _fit(config, engine, told)
     finally:
         engine.close()
     return _result(config)
@@ -113,7 +116,7 @@ def _result(config: Config) -> Result:
     return Result("", {"out": config.out} | (next(iter(found.values())) if len(found) == 1 else found))
 
 
-def _fit(config: Config, engine: Any) -> None:
+def _fit(config: Config, engine: Any, told: Lessons) -> None:
     """Fit the dynamics beside the other processes; the first of them judges and saves."""
     from worldrl.world_model.fit import fit_dynamics
 
@@ -129,47 +132,35 @@ def _fit(config: Config, engine: Any) -> None:
         found = ", ".join(f"{task.name} {task.shape}" for task in tasks)
         raise ConfigError(f"observations of all tasks must have one shape, got {found}: encode them with slots=.")
     models = [_model(config, task, index, len(tasks)) for index, task in enumerate(tasks)]
-    first = engine.rank == 0
-    with curve("fit dynamics", *_kept(config, first)) as progress:
-        fit_dynamics(
-            models, [task.tokens.subset(task.train) for task in tasks], steps=config.steps,
-            batch_size=config.batch_size, lr=config.lr, push=config.push, reach=config.reach, blur=config.blur,
-            seed=config.seed, engine=engine, stops=_stops(config, "dynamics"),
-            progress=progress if first else None,
-        )  # fmt: skip
+    fit_dynamics(
+        models, [task.tokens.subset(task.train) for task in tasks], steps=config.steps,
+        batch_size=config.batch_size, lr=config.lr, push=config.push, reach=config.reach, blur=config.blur,
+        seed=config.seed, engine=engine, **_kept(config, told.training("fit dynamics"), "dynamics"),
+    )  # fmt: skip
     if config.world_model.sampler == "distilled":
-        models = _taught(config, tasks, models, engine, _stops(config, "distil"))
-    if not first:
+        models = _taught(config, tasks, models, engine, told)
+    if engine.rank > 0:
         return
     for task, model in zip(tasks, models, strict=True):
-        _judge(config, task, model)
-        _save(config, task, model)
+        _judge(config, task, model, told)
+        _save(config, task, model, told)
 
 
-def _stops(config: Config, what: str) -> Any:
-    """Return where a training is kept and how often; None for not at all."""
-    from worldrl.resuming import Stops
-
-    every = config.engine.keep_every
-    return Stops(kept_for(config.out) / what, every, say) if every else None
+def _kept(config: Config, training: Training, name: str) -> dict[str, Any]:
+    """Return what a function is given that takes ``stops`` and ``progress``; ``name`` is that of what is kept."""
+    return {"stops": stops_of(config.out, name, config.engine.keep_every, training), "progress": training}
 
 
-def _kept(config: Config, first: bool) -> tuple[str, str]:
-    """Return where the losses of a process are kept: only the first one keeps any."""
-    return (config.tensorboard, config.out) if first else ("", "")
-
-
-def _taught(config: Config, tasks: list[Task], teachers: list[Any], engine: Any, stops: Any) -> list[Any]:
+def _taught(config: Config, tasks: list[Task], teachers: list[Any], engine: Any, told: Lessons) -> list[Any]:
     """Return models that sample in one evaluation what these sample in all of their steps."""
     from worldrl.world_model.distil import distil, student_of
 
-    students, first = [student_of(teacher) for teacher in teachers], engine.rank == 0
-    with curve("distil", *_kept(config, first)) as progress:
-        distil(
-            teachers, students, [task.tokens.subset(task.train) for task in tasks], steps=config.distil_steps,
-            batch_size=config.batch_size, lr=config.lr / 2, push=config.push, reach=config.reach, blur=config.blur,
-            seed=config.seed, engine=engine, stops=stops, progress=progress if first else None,
-        )  # fmt: skip
+    students = [student_of(teacher) for teacher in teachers]
+    distil(
+        teachers, students, [task.tokens.subset(task.train) for task in tasks], steps=config.distil_steps,
+        batch_size=config.batch_size, lr=config.lr / 2, push=config.push, reach=config.reach, blur=config.blur,
+        seed=config.seed, engine=engine, **_kept(config, told.training("distil"), "distil"),
+    )  # fmt: skip
     return students
 
 
@@ -193,7 +184,7 @@ def _model(config: Config, task: Task, index: int, count: int) -> Any:
     )
 
 
-def _judge(config: Config, task: Task, model: Any) -> None:
+def _judge(config: Config, task: Task, model: Any, told: Lessons) -> None:
     """Fit what judges imagined observations of a task, and calibrate it on episodes held out."""
     import torch
 
@@ -207,11 +198,10 @@ def _judge(config: Config, task: Task, model: Any) -> None:
         if part is None:
             head.load_state_dict(model.success.state_dict())
             continue
-        with curve(f"fit {label}", config.tensorboard, config.out) as progress:
-            fit_success(
-                model, part, head=head, steps=config.success_steps, price=config.price, seed=config.seed,
-                stops=_stops(config, f"{task.name}-{label}".strip("-")), progress=progress,
-            )  # fmt: skip
+        fit_success(
+            model, part, head=head, steps=config.success_steps, price=config.price, seed=config.seed,
+            **_kept(config, told.training(_named(f"fit {label}", task)), f"{task.name}-{label}".strip("-")),
+        )  # fmt: skip
     model.support.fit(torch.from_numpy(some_rows(seen.obs, MOST)), seed=config.seed)
     own = few([i for i, who in enumerate(task.tokens.policies) if who in OWN])
     held = task.tokens.subset(few(task.held))
@@ -219,7 +209,12 @@ def _judge(config: Config, task: Task, model: Any) -> None:
     model.freeze()
 
 
-def _save(config: Config, task: Task, model: Any) -> None:
+def _named(what: str, task: Task) -> str:
+    """Return what the training of one task is told as: beside other tasks, with the name of its own."""
+    return f"{what} {task.name}".rstrip()
+
+
+def _save(config: Config, task: Task, model: Any, told: Lessons) -> None:
     """Save the world of one task and say how good it is."""
     import torch
 
@@ -234,9 +229,9 @@ def _save(config: Config, task: Task, model: Any) -> None:
     firsts, others = sampler.starts(first_only=True), sampler.starts(first_only=False, stride=3)
     figures, decoder = measure(model, unseen, seed=config.seed), None
     if config.decoder_steps and task.visual:
-        decoder, figures["sharpness"] = task.visual, _sharpen(config, task, model)
+        decoder, figures["sharpness"] = task.visual, _sharpen(config, task, model, told)
     elif config.decoder_steps and task.places:
-        decoder = _decoder(config, task)
+        decoder = _decoder(config, task, told)
     horizon = int(dict(task.dataset.manifest.env_kwargs).get("max_steps", max(task.dataset.lengths)))
     World(
         model=model,
@@ -253,6 +248,7 @@ def _save(config: Config, task: Task, model: Any) -> None:
         decoder=decoder,
     ).save_pretrained(out)
     tell(out, masks=task.masks)
+    note(out, task.dataset, config.held_out)
     checkpoint.write_json(out / "fidelity.json", figures)
     say(
         f"world {out}, on {len(unseen)} held-out episodes: removes {100 * figures['one_step_skill']:.0f} % of the "
@@ -261,18 +257,17 @@ def _save(config: Config, task: Task, model: Any) -> None:
     )
 
 
-def _decoder(config: Config, task: Task) -> Any:
+def _decoder(config: Config, task: Task, told: Lessons) -> Any:
     """Return what draws the object tokens of a task."""
     from worldrl.recipes.fit_drawing import token_decoder
 
-    with curve("fit decoder", config.tensorboard, config.out) as progress:
-        return token_decoder(
-            task.tokens, task.dataset, task.train, places=task.places, steps=config.decoder_steps, seed=config.seed,
-            stops=_stops(config, f"{task.name}-decoder".strip("-")), progress=progress,
-        )  # fmt: skip
+    return token_decoder(
+        task.tokens, task.dataset, task.train, places=task.places, steps=config.decoder_steps, seed=config.seed,
+        **_kept(config, told.training(_named("fit decoder", task)), f"{task.name}-decoder".strip("-")),
+    )  # fmt: skip
 
 
-def _sharpen(config: Config, task: Task, model: Any) -> dict[str, Any] | None:
+def _sharpen(config: Config, task: Task, model: Any, told: Lessons) -> dict[str, Any] | None:
     """Tune the decoder of visual tokens on imagined ones; return how sharp it draws before and after."""
     from worldrl.evaluation.sharpness import imagined_pairs
     from worldrl.recipes.fit_drawing import sharpen
@@ -281,8 +276,8 @@ def _sharpen(config: Config, task: Task, model: Any) -> dict[str, Any] | None:
         frames = [task.dataset[i].frames for i in index]
         return imagined_pairs(model, task.tokens.subset(index), frames, seed=config.seed)
 
-    with curve("tune decoder", config.tensorboard, config.out) as progress:
-        return sharpen(
-            task.visual, seen=pairs(few(task.train)), unseen=pairs(few(task.held)), steps=config.post_steps,
-            preserve=config.preserve, likeness=task.tokenizer.apart, seed=config.seed, progress=progress,
-        )  # fmt: skip
+    return sharpen(
+        task.visual, seen=pairs(few(task.train)), unseen=pairs(few(task.held)), steps=config.post_steps,
+        preserve=config.preserve, likeness=task.tokenizer.apart, seed=config.seed,
+        progress=told.training(_named("tune decoder", task)),
+    )  # fmt: skip

@@ -9,9 +9,11 @@ import numpy as np
 from omegaconf import MISSING
 
 from worldrl.errors import ConfigError, DataError
-from worldrl.recipes.options import check_positive, check_tensorboard, option
+from worldrl.recipes.boards import check_boards
+from worldrl.recipes.held_out import check_share
+from worldrl.recipes.options import check_positive, option
 from worldrl.recipes.parts import make_env, need, pipeline_at, tokens_of, use_threads
-from worldrl.recipes.telling import curve, say
+from worldrl.recipes.telling import lessons, say
 from worldrl.recipes.text_goals import TEXT, Goals
 from worldrl.types import Array
 
@@ -31,19 +33,19 @@ class Config:
     random_text: bool = option(False, "leave the text encoder's weights at random: the control for what it knows")
     steps: int = option(1500, "gradient steps")
     price: float = option(0.1, "what an object costs that is looked at")
-    held_out: float = option(0.15, "share of the policy's episodes that fit kept out; as it was told there")
+    held_out: float | None = option(None, "share of the policy's episodes that fit kept out; null for what it noted")
     tensorboard: str = option("", "folder for TensorBoard; empty for none")
+    wandb: str = option("", "project of Weights & Biases; empty for none")
     seed: int = option(0, "of weights and batches")
     threads: int = option(0, "threads of torch; 0 leaves them alone")
 
     def check(self) -> None:
         """Refuse options out of range."""
         check_positive(steps=self.steps)
-        check_tensorboard(self.tensorboard)
+        check_boards(self)
         if not self.episodes:
             raise ConfigError("episodes must name at least one data set, the world's: episodes=[runs/a/episodes].")
-        if not 0 < self.held_out < 1:
-            raise ConfigError(f"held_out must be in (0, 1), got {self.held_out}.")
+        check_share(self.held_out)
 
 
 @dataclass(frozen=True)
@@ -114,27 +116,29 @@ def fit(config: Config, world: Any, parts: Sequence[Described]) -> Goals:
     """
     import torch
 
+    from worldrl.data.dataset import Dataset
     from worldrl.encoders import load_text_encoder
     from worldrl.language.goals import Descriptions, GoalReader
-    from worldrl.recipes.held_out import few, split
+    from worldrl.recipes.held_out import few, split_of
     from worldrl.world_model.goals import TextJudge, fit_judge
 
     text: dict[str, Any] = TEXT | {"random_init": config.random_text, "seed": config.seed if config.random_text else 0}
     reader = GoalReader(load_text_encoder(**text), Descriptions(parts[0].wordings))
-    own, train = parts[0], split(parts[0].tokens.policies, config.held_out)[0]
+    dataset = Dataset(need(config.episodes[0], "data set"))
+    own, train = parts[0], split_of(need(config.world, "world"), dataset, config.held_out)[0]
     begun = few(train)
     if len(begun) != world.firsts:
         raise DataError(
             f"episodes must begin with the data set that the world was fitted to, {world.firsts} episodes that "
-            f"held_out={config.held_out} leaves, got {len(begun)}: name it first, with the held_out of fit."
+            f"held_out leaves, got {len(begun)}: name it first, with the held_out of fit."
         )
     recorded, dreams, holds, kinds = _examples(world.model, own, train, parts[1:], seed=config.seed)
     torch.manual_seed(config.seed)
     judge = TextJudge(obs_shape=world.model.obs_shape, text_width=reader.texts.shape[1])
-    with curve("fit goals", config.tensorboard, config.out) as progress:
+    with lessons(config, "goals") as told:
         fit_judge(
             judge, recorded, dreams, reader.descriptions.spread(holds), reader.texts, kinds=kinds,
-            steps=config.steps, price=config.price, seed=config.seed, progress=progress,
+            steps=config.steps, price=config.price, seed=config.seed, progress=told.training("fit goals"),
         )  # fmt: skip
     return Goals(
         reader=reader,

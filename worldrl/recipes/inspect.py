@@ -16,7 +16,9 @@ from worldrl.recipes.results import Result
 from worldrl.recipes.table import table
 
 PACKAGES = ("torch", "numpy", "gymnasium", "mujoco", "stable-baselines3", "diffusers", "safetensors", "hydra-core")
-EXTRAS = ("metaworld", "minari", "pyarrow", "tensorboard", "torchvision", "timm", "transformers", "open_clip_torch")
+EXTRAS = (
+    "metaworld", "minari", "pyarrow", "tensorboard", "wandb", "torchvision", "timm", "transformers", "open_clip_torch",
+)  # fmt: skip
 PROBE_SECONDS = 120
 ABSENT = "not installed"
 BREAKABLE = ("torchvision",)

@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class Stretch:
-    """How far a run has come: real steps, episodes after random play, evaluations on the way and the last losses."""
+    """How far a run has come: real steps, episodes after random play, evaluations on the way, losses and curves."""
 
     step: int
     episodes: int = 0
     curve: list[dict[str, float]] = field(default_factory=list)
     losses: dict[str, float] = field(default_factory=dict)
+    curves: dict[str, Any] = field(default_factory=dict)
 
 
 def recall(config: "Config", parts: Parts) -> Stretch | None:

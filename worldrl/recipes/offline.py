@@ -8,12 +8,13 @@ from omegaconf import MISSING
 
 from worldrl.errors import ConfigError
 from worldrl.facts import tell
+from worldrl.recipes.boards import check_boards
 from worldrl.recipes.demonstrations import demonstrations
-from worldrl.recipes.options import check_positive, check_tensorboard, option
+from worldrl.recipes.options import check_positive, option
 from worldrl.recipes.parts import need, pipeline_at, tokens_of, use_threads
 from worldrl.recipes.results import Result
 from worldrl.recipes.stages import keeping, kept_beside
-from worldrl.recipes.telling import curve, say
+from worldrl.recipes.telling import Training, lessons, say
 
 METHODS = ("diffusion_policy", "td3_bc", "iql")
 
@@ -64,6 +65,7 @@ class Config:
     iql: IqlOptions = field(default_factory=IqlOptions)
     keep_every: int = option(1000, "gradient steps after which an interrupted training is kept, to go on; 0 for never")
     tensorboard: str = option("", "folder for TensorBoard; empty for none")
+    wandb: str = option("", "project of Weights & Biases; empty for none")
     seed: int = option(0, "of weights, batches and noise")
     threads: int = option(0, "threads of torch; 0 leaves them alone")
 
@@ -71,7 +73,7 @@ class Config:
         """Refuse options out of range; each method refuses its own before anything is read."""
         if self.method not in METHODS:
             raise ConfigError(f"method must be one of {', '.join(METHODS)}, got '{self.method}'.")
-        check_tensorboard(self.tensorboard)
+        check_boards(self)
         check_positive(steps=self.steps, batch_size=self.batch_size, lr=self.lr)
         if self.keep_every < 0:
             raise ConfigError(f"keep_every must be 0 or more, got {self.keep_every}.")
@@ -90,15 +92,17 @@ def run(config: Config) -> Result:
     with pipeline_at(need(config.observation, "observation pipeline"), cache) as pipeline:
         torch.manual_seed(config.seed)
         learn = learn_from_demonstrations if config.method == "diffusion_policy" else learn_from_everything
-        with kept_beside(config.out, every=config.keep_every):
-            policy, loss, steps = learn(config, dataset, pipeline)
+        with kept_beside(config.out, every=config.keep_every), lessons(config, "offline") as told:
+            policy, loss, steps = learn(config, dataset, pipeline, told.training(config.method))
             policy.save_pretrained(Path(config.out), origin=Origin(pipeline.hash, steps))
             tell(Path(config.out), task=dataset.manifest.env_id, masks=pipeline.masks, episodes=len(dataset))
     say(f"learnt {config.out}: {config.method}, {steps} steps of {config.episodes}, loss {loss:.4f}")
     return Result("", {"out": config.out, "method": config.method, "steps": steps, "loss": loss})
 
 
-def learn_from_demonstrations(config: Config, dataset: Any, pipeline: Any) -> tuple[Any, float, int]:
+def learn_from_demonstrations(
+    config: Config, dataset: Any, pipeline: Any, training: Training
+) -> tuple[Any, float, int]:
     """Return a diffusion policy, its loss, and the steps it learnt from."""
     from worldrl.agents.diffusion_cloning import Windows, clone_chunks
     from worldrl.agents.diffusion_policy import DiffusionPolicy
@@ -107,21 +111,19 @@ def learn_from_demonstrations(config: Config, dataset: Any, pipeline: Any) -> tu
     policy = DiffusionPolicy(pipeline.shape, dataset[0].acts.shape[1], **shape)
     tokens = tokens_of(demonstrations(dataset, folder=config.episodes), pipeline)
     windows = Windows.of(tokens.obs, tokens.acts, past=policy.past, horizon=policy.horizon)
-    with curve(config.method, config.tensorboard, config.out) as progress:
-        loss = clone_chunks(
-            policy,
-            windows,
-            steps=config.steps,
-            batch_size=config.batch_size,
-            lr=config.lr,
-            seed=config.seed,
-            progress=progress,
-            **keeping(config, config.method, pipeline=pipeline.hash, episodes=dataset.identity()),
-        )
+    loss = clone_chunks(
+        policy,
+        windows,
+        steps=config.steps,
+        batch_size=config.batch_size,
+        lr=config.lr,
+        seed=config.seed,
+        **keeping(config, training, pipeline=pipeline.hash, episodes=dataset.identity()),
+    )
     return policy, loss, len(windows)
 
 
-def learn_from_everything(config: Config, dataset: Any, pipeline: Any) -> tuple[Any, float, int]:
+def learn_from_everything(config: Config, dataset: Any, pipeline: Any, training: Training) -> tuple[Any, float, int]:
     """Return the policy of an offline learner, the loss of its critic, and the steps it learnt from."""
     from worldrl.agents.iql import Iql
     from worldrl.agents.policy import make_policy
@@ -137,15 +139,13 @@ def learn_from_everything(config: Config, dataset: Any, pipeline: Any) -> tuple[
     )
     tokens = tokens_of(dataset, pipeline)
     experience = Experience.of(tokens.obs, tokens.acts, tokens.success)
-    with curve(config.method, config.tensorboard, config.out) as progress:
-        loss = learn(
-            learner,
-            experience,
-            steps=config.steps,
-            batch_size=config.batch_size,
-            seed=config.seed,
-            progress=progress,
-            **keeping(config, config.method, pipeline=pipeline.hash, episodes=dataset.identity()),
-        )
+    loss = learn(
+        learner,
+        experience,
+        steps=config.steps,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        **keeping(config, training, pipeline=pipeline.hash, episodes=dataset.identity()),
+    )
     policy.set_training_mode(False)
     return policy, loss, len(experience)

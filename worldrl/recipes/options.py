@@ -267,16 +267,6 @@ def check_threads(count: int) -> None:
         raise ConfigError(f"threads must be 0 or more, got {count}.")
 
 
-def check_tensorboard(folder: str) -> None:
-    """Refuse to write for TensorBoard where it is not installed.
-
-    Raises:
-        ConfigError: If a folder is given and the package is missing.
-    """
-    if folder and find_spec("tensorboard") is None:
-        raise ConfigError(f"tensorboard={folder} needs TensorBoard: pip install 'worldrl[tensorboard]'.")
-
-
 def check_positive(**numbers: float) -> None:
     """Refuse options that must be above zero.
 

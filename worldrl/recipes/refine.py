@@ -15,10 +15,11 @@ from omegaconf import MISSING
 from worldrl.envs.guards import Guards
 from worldrl.errors import ConfigError, NumericsError
 from worldrl.facts import tell
-from worldrl.recipes.options import check_positive, check_tensorboard, option
+from worldrl.recipes.boards import check_boards
+from worldrl.recipes.options import check_positive, option
 from worldrl.recipes.parts import need, use_threads
-from worldrl.recipes.stages import kept_beside, kept_for
-from worldrl.recipes.telling import say
+from worldrl.recipes.stages import FREE, kept_beside, stops_of
+from worldrl.recipes.telling import Training, lessons, say
 
 
 @dataclass
@@ -62,6 +63,7 @@ class Config:
     keep_every: int = option(4, "rollouts after which an interrupted refinement is kept, to go on from; 0 for never")
     checkpoints: int = option(0, "candidates to save beside the kept one, evenly spaced over the run")
     tensorboard: str = option("", "folder for TensorBoard; empty for none")
+    wandb: str = option("", "project of Weights & Biases; empty for none")
     seed: int = option(0, "of everything")
     threads: int = option(0, "threads of torch; 0 leaves them alone")
 
@@ -70,7 +72,7 @@ class Config:
         check_positive(
             steps=self.steps, envs=self.envs, lr=self.lr, gamma=self.gamma, every=self.every, trials=self.trials
         )
-        check_tensorboard(self.tensorboard)
+        check_boards(self)
         if bool(self.goal) != bool(self.text.strip()):
             raise ConfigError(f"goal=FOLDER and text='...' go together, got goal='{self.goal}' and text='{self.text}'.")
         if self.sigma is not None:
@@ -86,11 +88,11 @@ class Config:
 
 def run(config: Config) -> dict[str, Any]:
     """Refine, choose a candidate by imagination alone, save it, and prove that nothing else changed."""
-    with kept_beside(config.out, every=config.keep_every):
-        return _refine(config)
+    with kept_beside(config.out, every=config.keep_every), lessons(config, "refine") as told:
+        return _refine(config, told.training("refine"))
 
 
-def _refine(config: Config) -> dict[str, Any]:
+def _refine(config: Config, training: Training) -> dict[str, Any]:
     from worldrl import checkpoint
     from worldrl.agents.policy import Origin
     from worldrl.agents.stopping import choose
@@ -107,7 +109,8 @@ def _refine(config: Config) -> dict[str, Any]:
     belief = _belief(config, world, policy, recorded)
     if config.sigma is not None:
         policy.explore(config.sigma)
-    candidates, imagined_steps = _candidates(config, world, policy, trust, steps=config.steps if belief.holds else 0)
+    steps = config.steps if belief.holds else 0
+    candidates, imagined_steps = _candidates(config, world, policy, trust, training, steps=steps)
     chosen = candidates[-1] if config.trust.last else choose(candidates, trust)
     if world.model.hash() != before or real_steps() != steps_before:
         raise NumericsError("the world model or the real environment was touched during refinement: that is a bug.")
@@ -169,11 +172,12 @@ def _belief(config: Config, world: Any, policy: Any, recorded: Any) -> Any:
     return belief
 
 
-def _candidates(config: Config, world: Any, policy: Any, trust: Any, *, steps: int) -> tuple[list[Any], int]:
+def _candidates(
+    config: Config, world: Any, policy: Any, trust: Any, training: Training, *, steps: int
+) -> tuple[list[Any], int]:
     """Run PPO in imagination; return the candidates and how many steps were imagined, those of trials included."""
     from worldrl.agents.refinement import refine, try_out
     from worldrl.envs.imagined import ImaginedVectorEnv
-    from worldrl.resuming import Stops
 
     starts, horizon = mix(world, config.middle, seed=config.seed), world.horizon
     env = ImaginedVectorEnv(world.model, starts, num_envs=config.envs, horizon=horizon, guards=config.guards)
@@ -200,10 +204,10 @@ def _candidates(config: Config, world: Any, policy: Any, trust: Any, *, steps: i
         every=config.every,
         seed=config.seed,
         progress=report,
+        tell=training.tell,
         learning_rate=config.lr,
         gamma=config.gamma,
-        tensorboard_log=config.tensorboard or None,
-        stops=Stops(kept_for(config.out) / "refine", config.keep_every, say) if config.keep_every else None,
+        stops=stops_of(config.out, "refine", config.keep_every, training),
         about=_about(config, world, policy),
     )
     tried = sum(one.trial.count * int(one.trial.lengths.max()) for one in candidates)  # before a stop too
@@ -215,8 +219,8 @@ def _about(config: Config, world: Any, policy: Any) -> dict[str, Any]:
     from worldrl import checkpoint
 
     options = asdict(config)
-    for name in ("world", "policy", "recorded", "out", "goal", "tensorboard", "threads", "keep_every", "checkpoints"):
-        del options[name]
+    for name in ("world", "policy", "recorded", "goal", *FREE, "checkpoints"):
+        options.pop(name, None)
     return options | {"world": world.model.hash(), "policy": checkpoint.hash_tensors(policy.state_dict())}
 
 

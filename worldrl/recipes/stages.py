@@ -9,9 +9,9 @@ from typing import Any
 
 from worldrl import locks
 from worldrl.errors import ConfigError, StorageError
-from worldrl.recipes.telling import say
+from worldrl.recipes.telling import Training, say
 
-FREE = ("out", "threads", "tensorboard", "keep_every")
+FREE = ("out", "threads", "tensorboard", "wandb", "keep_every")
 """Options that change no result: a run may go on with others."""
 PLACES = (*FREE, "episodes", "observation", "features")
 """Those that say only where something lies, beside them."""
@@ -136,20 +136,34 @@ def kept_beside(out: str, *, every: int) -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def keeping(config: Any, what: str, *, pipeline: str, episodes: str) -> dict[str, Any]:
-    """Return how a training is kept, and what tells it from others, for a function that takes ``stops`` and ``about``.
+def keeping(config: Any, training: Training, *, pipeline: str, episodes: str) -> dict[str, Any]:
+    """Return what a function is given that takes ``stops``, ``about`` and ``progress``.
 
     Args:
         config: Options of its recipe, with ``out`` and ``keep_every``.
-        what: Its name.
+        training: How it is told of, under its name.
         pipeline: Hash of what it observes through.
         episodes: Identity of what it learns from.
     """
+    about = {name: value for name, value in asdict(config).items() if name not in PLACES}
+    return {
+        "stops": stops_of(config.out, training.label, config.keep_every, training), "progress": training,
+        "about": about | {"pipeline": pipeline, "episodes": episodes},
+    }  # fmt: skip
+
+
+def stops_of(out: str, name: str, every: int, training: Training) -> Any:
+    """Return where a training of a stage is kept, and its curves with it; None for nowhere.
+
+    Args:
+        out: What the stage makes.
+        name: Of what is kept.
+        every: How often; 0 for never.
+        training: How it is told of.
+    """
     from worldrl.resuming import Stops
 
-    about = {name: value for name, value in asdict(config).items() if name not in PLACES}
-    stops = Stops(kept_for(config.out) / what, config.keep_every, say) if config.keep_every else None
-    return {"stops": stops, "about": about | {"pipeline": pipeline, "episodes": episodes}}
+    return Stops(kept_for(out) / name, every, say, training.curves) if every else None
 
 
 def is_taken(folder: Path) -> bool:

@@ -1,18 +1,14 @@
-"""How a recipe tells what it is at: a line, a bar, a curve."""
+"""How a recipe tells what it is at: a line, a bar, curves."""
 
-import math
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from worldrl.errors import CheckpointError, first_line
-from worldrl.recipes.options import check_tensorboard
-
-MOST = 512
-"""Points of a kept curve, at most (our choice: more than a page is wide)."""
+from worldrl.curves import Curves
+from worldrl.recipes.boards import Board, boards_of
 
 
 def bar(label: str) -> Callable[..., None]:
@@ -27,99 +23,87 @@ def bar(label: str) -> Callable[..., None]:
     return show
 
 
-@contextmanager
-def curve(label: str, folder: str, beside: str = "") -> Iterator[Callable[[int, float], None]]:
-    """Give a progress bar that also keeps the losses it is called with.
+class Training:
+    """One training of a stage, told as it goes; called with a step and its loss.
 
     Args:
-        label: What learns.
-        folder: For TensorBoard; empty for none.
-        beside: The output of the stage, beside which ``NAME.curves.json`` keeps the losses once the stage has ended
-            well; empty for none. Beside and not inside, as the output is replaced whole when it is saved.
+        label: What learns: the name of its curve, or what stands before the names of several.
+        boards: Where it is shown while it lasts.
+        silent: Whether no bar is shown.
+
+    Attributes:
+        curves: What was told so far; ``worldrl.resuming.Stops`` keeps it with the training.
+    """
+
+    def __init__(self, label: str, boards: list[Board], *, silent: bool = False) -> None:
+        self.label, self.curves = label, Curves()
+        self._show, self._boards = None if silent else bar(label), boards
+
+    def __call__(self, step: int, loss: float) -> None:
+        """Tell the loss of a step."""
+        if self._show is not None:
+            self._show(step, loss)
+        self._add(self.label, f"{self.label}/loss", step, loss)
+
+    def tell(self, step: int, figures: Mapping[str, float]) -> None:
+        """Tell several figures of a step, each of which has a curve, ``LABEL/NAME``."""
+        for name, value in figures.items():
+            self._add(f"{self.label}/{name}", f"{self.label}/{name}", step, value)
+
+    def _add(self, curve: str, tag: str, step: int, value: float) -> None:
+        self.curves.add(curve, step, value)
+        for board in self._boards:
+            board.add(tag, value, step)
+
+
+class Lessons:
+    """All trainings of a stage."""
+
+    def __init__(self, boards: list[Board], *, silent: bool = False) -> None:
+        self.trainings, self._boards, self._silent = list[Training](), boards, silent
+
+    def training(self, label: str) -> Training:
+        """Return another training, whose label no other has."""
+        self.trainings.append(Training(label, self._boards, silent=self._silent))
+        return self.trainings[-1]
+
+
+@contextmanager
+def lessons(config: Any, verb: str, *, silent: bool = False) -> Iterator[Lessons]:
+    """Tell what a stage learns, on the boards that its options name, and keep the curves once it has ended well.
+
+    They are kept as ``NAME.curves.json`` beside what the stage makes, in place of those of an earlier one. Beside and
+    not inside, as the output is replaced whole when it is saved.
+
+    Args:
+        config: Options of the stage: ``out``, and if it has them ``tensorboard`` and ``wandb``.
+        verb: What it is called.
+        silent: Whether nothing is shown and kept, as in all processes of a training but the first.
 
     Raises:
-        ConfigError: If TensorBoard is wanted and not installed.
-        StorageError: If the losses cannot be written.
+        ConfigError: If a board is wanted and not installed.
+        StorageError: If the curves cannot be written.
     """
-    show, seen, writer = bar(label), _Thinned(), _writer(folder) if folder else None
-
-    def tell(step: int, loss: float) -> None:
-        show(step, loss)
-        seen.add(step, loss)
-        if writer is not None:
-            writer.call("add_scalar", f"{label}/loss", loss, step)
-
-    try:
-        yield tell
-    finally:
-        if writer is not None:
-            writer.call("close")
-    if beside and seen.points:
-        _keep(curves_path(beside), label, seen.points)
+    with ExitStack() as stack:
+        boards = [] if silent else [stack.enter_context(board) for board in boards_of(config, verb)]
+        told = Lessons(boards, silent=silent)
+        yield told
+        points = {name: curve for one in told.trainings for name, curve in one.curves.points.items()}
+        if points and not silent:
+            _keep(curves_path(config.out), points)
 
 
 def curves_path(output: str | Path) -> Path:
-    """Return where the losses of a stage are kept, given the stage's output."""
+    """Return where the curves of a stage are kept, given the stage's output."""
     path = Path(output)
     return path.with_name(f"{path.name}.curves.json")
 
 
-class _Thinned:
-    """Points ``(step, loss)``, evenly spaced and never more than ``MOST``, however many came; not finite: left out."""
-
-    def __init__(self) -> None:
-        self.points: list[tuple[int, float]] = []
-        self._every, self._count = 1, 0
-
-    def add(self, step: int, loss: float) -> None:
-        if self._count % self._every == 0 and math.isfinite(loss):
-            self.points.append((int(step), float(loss)))
-        self._count += 1
-        if len(self.points) >= MOST:
-            self.points, self._every = self.points[::2], 2 * self._every
-
-
-def _keep(path: Path, label: str, points: list[tuple[int, float]]) -> None:
-    """Put one curve beside those that the same stage left before."""
+def _keep(path: Path, points: Mapping[str, Any]) -> None:
     from worldrl import checkpoint
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        others = checkpoint.read_json(path) if path.exists() else {}
-    except CheckpointError:  # a damaged file of curves must not end a stage that has learnt
-        others = {}
-    checkpoint.write_json(path, others | {label: points})
-
-
-def _writer(folder: str) -> "_Board":
-    check_tensorboard(folder)
-    return _Board(folder)
-
-
-class _Board:
-    """TensorBoard until it fails once, which is told: a training is worth more than its curve."""
-
-    def __init__(self, folder: str) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        self.writer: Any = None
-        try:
-            self.writer = SummaryWriter(folder)
-        except Exception as error:
-            self._give_up(error)
-
-    def call(self, name: str, *values: Any) -> None:
-        """Call a method of TensorBoard's, unless it has failed before."""
-        if self.writer is None:
-            return
-        try:
-            getattr(self.writer, name)(*values)
-        except Exception as error:
-            self._give_up(error)
-
-    def _give_up(self, error: Exception) -> None:
-        self.writer = None
-        print(f"worldrl: TensorBoard fails, this goes on without it: {first_line(error)}.", file=sys.stderr)
+    checkpoint.write_json(path, points)
 
 
 def say(text: str) -> None:

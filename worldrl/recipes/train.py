@@ -14,6 +14,7 @@ from omegaconf import MISSING
 
 from worldrl import signals
 from worldrl.errors import ConfigError
+from worldrl.recipes.boards import check_boards
 from worldrl.recipes.lasting import Stretch, keep, recall
 from worldrl.recipes.options import (
     EncoderOptions,
@@ -26,7 +27,7 @@ from worldrl.recipes.options import (
 )
 from worldrl.recipes.parts import encoder_for, fit_pipeline, make_env, seeds_for, use_threads, versions
 from worldrl.recipes.stages import is_taken, kept_beside, kept_for
-from worldrl.recipes.telling import bar, say
+from worldrl.recipes.telling import Training, bar, lessons, say
 from worldrl.recipes.training import Lived, Parts, as_read, evaluate, imagine, play_at_random, save_starts
 
 INPUTS = ("both", "objects", "visual")
@@ -79,6 +80,8 @@ class Config:
     )
     checks: int = option(4, "evaluations on the way, of a fifth of the episodes each; 0 for none")
     episodes: int = option(50, "held-out episodes of the evaluation at the end")
+    tensorboard: str = option("", "folder for TensorBoard; empty for none")
+    wandb: str = option("", "project of Weights & Biases; empty for none")
     keep_every: int = option(1000, "real steps after which a run is kept, to go on from after a stop; 0 for never")
     seed: int = option(0, "of everything")
     threads: int = option(1, "threads of torch; 0 leaves them alone")
@@ -103,6 +106,7 @@ class Config:
             )
         if self.keep_every < 0:
             raise ConfigError(f"keep_every must be 0 or more, got {self.keep_every}.")
+        check_boards(self)
         check_env_id(self.env.id)
         check_observation(self.encoder, self.objects, 0, size=self.env.kwargs.get("size"))
 
@@ -111,11 +115,11 @@ def run(config: Config) -> str:
     """Play at random, fit the observation pipeline, then interleave acting and learning; evaluate and save."""
     if Path(config.out).exists() and not is_taken(kept_for(config.out)):
         raise ConfigError(f"out must be a new folder, got '{config.out}': name another.")
-    with kept_beside(config.out, every=config.keep_every):
-        return _run(config)
+    with kept_beside(config.out, every=config.keep_every), lessons(config, "train") as told:
+        return _run(config, told.training("train"))
 
 
-def _run(config: Config) -> str:
+def _run(config: Config, training: Training) -> str:
     import torch
 
     from worldrl import checkpoint
@@ -131,7 +135,7 @@ def _run(config: Config) -> str:
             pipeline = _pipeline(config, env, lived, encoder)
             parts = _parts(config, env, pipeline, lived)
         with watch.stage("train"), signals.patient() if config.keep_every else nullcontext():
-            curve = _go_on(config, env, held_out, parts)
+            curve = _go_on(config, env, held_out, parts, training)
         with watch.stage("evaluate"):
             figures = evaluate(config, held_out, parts, config.episodes) | imagine(config, held_out, parts)
     pipeline.save_pretrained(out / "observation")
@@ -207,20 +211,22 @@ def _parts(config: Config, env: Any, pipeline: Any, lived: Lived) -> Parts:
     return Parts(pipeline, model, agent, learner, buffer, shrink)
 
 
-def _go_on(config: Config, env: Any, held_out: Any, parts: Parts) -> list[dict[str, float]]:
+def _go_on(config: Config, env: Any, held_out: Any, parts: Parts, training: Training) -> list[dict[str, float]]:
     """Act and learn until the real steps are used up; return what the evaluations on the way found."""
     at, kept = recall(config, parts), -1
     if at is None:
         at = Stretch(config.warmup, losses=_learn(parts, config.warmup // config.every * config.updates))
+        _tell(training, at.step, at.losses)
     else:
         kept = at.step
+        training.curves.restore(at.curves)
     actor, show, curve, losses = parts.actor(config, deterministic=False), bar("train"), at.curve, at.losses
     seeds = seeds_for("policy", config.seed, config.steps)
     checks = {config.steps * (i + 1) // (config.checks + 1) for i in range(config.checks)}
     over = True
     for step in range(at.step, config.steps):
         if over:
-            at.step, at.losses = step, losses
+            at.step, at.losses, at.curves = step, losses, training.curves.state()
             kept = _keep(config, parts, at, kept)
             episode = seeds[at.episodes]
             at.episodes += 1
@@ -232,8 +238,10 @@ def _go_on(config: Config, env: Any, held_out: Any, parts: Parts) -> list[dict[s
         parts.buffer.add(**actor.seen[0], rews=float(rew) + config.offset, ends=bool(end), episodes=episode)
         if (step + 1) % config.every == 0:
             losses = _learn(parts, config.updates)
+            _tell(training, step + 1, losses)
         if step + 1 in checks:
             found = evaluate(config, held_out, parts, max(1, config.episodes // 5))
+            training.tell(step + 1, {"success in MuJoCo": found["success"], "return in MuJoCo": found["ret"]})
             curve.append({"steps": step + 1, "success": found["success"], "ret": found["ret"]} | losses)
             say(f"{step + 1} steps: success {found['success']:.2f}, return {found['ret']:.2f}, {_shown(losses)}")
         show(step + 1, config.steps)
@@ -255,6 +263,11 @@ def _learn(parts: Parts, times: int) -> dict[str, float]:
     for _ in range(times):
         losses = parts.learner.fit(parts.buffer) | parts.learner.refine(parts.buffer)
     return losses
+
+
+def _tell(training: Training, step: int, losses: dict[str, float]) -> None:
+    """Tell the losses of an update; the return among them is imagined."""
+    training.tell(step, {"imagined return" if name == "return" else name: value for name, value in losses.items()})
 
 
 def _shown(losses: dict[str, float]) -> str:

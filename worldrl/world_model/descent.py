@@ -63,7 +63,7 @@ class Descent:
         self._averaged = {name: p.detach().clone() for name, p in self.net.named_parameters()}
         self._next = 0
         if stops is not None and (stops.folder / LATEST).exists():
-            self._go_on(stops.folder)
+            self._go_on(stops)
             stops.tell(f"found {stops.folder.name}, goes on after step {self._next} of {steps}")
 
     def run(self, loss_of: Callable[[int, int], Tensor], progress: Progress | None = None) -> float:
@@ -91,7 +91,7 @@ class Descent:
                     progress(done, loss)
                 asked = alone and signals.stopping()
                 if self.stops is not None and (done % self.stops.every == 0 or done == self.steps or asked):
-                    self._keep(self.stops.folder, done)
+                    self._keep(self.stops, done)
                 if asked:
                     signals.grant()
         return sum(tail) / max(1, len(tail))
@@ -126,19 +126,22 @@ class Descent:
                 self._plain.load_state_dict({name: _whole(t) for name, t in self.net.state_dict().items()})
         return self._plain.to("cpu")
 
-    def _keep(self, folder: Path, done: int) -> None:
+    def _keep(self, stops: Stops, done: int) -> None:
         """Keep where the training is: first every process its share, then the word that they are whole."""
+        folder = stops.folder
         if self.engine.shard or self.engine.rank == 0:
             checkpoint.save(self._share_of(folder, done), kind=KIND, config={"step": done}, tensors=self._state())
         self.engine.meet()
         if self.engine.rank == 0:
             shards = self.engine.processes if self.engine.shard else 0
-            checkpoint.write_json(folder / LATEST, {"step": done, "shards": shards, "about": self._about})
+            latest = {"step": done, "shards": shards, "about": self._about, "curves": stops.curves.state()}
+            checkpoint.write_json(folder / LATEST, latest)
             for old in folder.glob("step-*"):
                 if old.name != f"step-{done}":
                     shutil.rmtree(old, ignore_errors=True)
 
-    def _go_on(self, folder: Path) -> None:
+    def _go_on(self, stops: Stops) -> None:
+        folder = stops.folder
         latest = checkpoint.read_json(folder / LATEST)
         if latest.get("about") != self._about:
             raise CheckpointError(
@@ -152,6 +155,7 @@ class Descent:
                 f"{folder} must hold {told[0]}, got {told[1]}: use as many processes, or remove it to begin anew."
             )
         self._next = int(latest["step"])
+        stops.curves.restore(latest.get("curves", {}))
         path = self._share_of(folder, self._next)
         self._restore(checkpoint.load(path, kind=KIND).tensors, path)
         self._schedule.load_state_dict({"last_epoch": self._next - 1, "_step_count": self._next})

@@ -9,7 +9,7 @@ from typing import Any
 
 from worldrl.recipes.reporting.figures import HIDDEN
 
-UNREPEATED = {"out", "tensorboard"}
+UNREPEATED = {"out", "tensorboard", "wandb"}
 STAGES = (
     "worldrl collect out=RUN/episodes policy=noisy_expert episodes={demonstrations} noise={noise}",
     "worldrl collect out=RUN/episodes policy=random episodes={random}",

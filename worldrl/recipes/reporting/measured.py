@@ -30,12 +30,12 @@ def measure(world_path: Path, folder: Path, *, seed: int) -> dict[str, Any]:
     """
     from worldrl.data.dataset import Dataset
     from worldrl.recipes.fidelity import judgements
-    from worldrl.recipes.held_out import split
+    from worldrl.recipes.held_out import split_of
     from worldrl.recipes.parts import need, pipeline_at, tokens_of
     from worldrl.world_model.world import World
 
     world, dataset = World.from_pretrained(world_path), Dataset(need(str(folder / "episodes"), "data set"))
-    held = split(dataset.policies, 0.15)[1][:MOST]
+    held = split_of(world_path, dataset)[1][:MOST]
     unseen, cache = dataset.subset(held), folder / "features"
     with pipeline_at(
         need(str(folder / "observation"), "observation pipeline"), cache if cache.exists() else None
