@@ -159,6 +159,26 @@ def let_policies_drive(page: Any) -> None:
         assert picture(page) != before and picture(page, "real") != real
 
 
+def let_a_policy_look_at_mujoco(page: Any) -> None:
+    """Let the last policy look at MuJoCo, by the switch and by its key, and see that its episode is MuJoCo's."""
+    page.uncheck("#beyond")
+    page.keyboard.press("KeyB")
+    at_step(page, 0)
+    assert page.get_attribute("[data-sight=imagination]", "aria-pressed") == "true"
+    page.keyboard.press("KeyL")
+    page.wait_for_selector("[data-sight=MuJoCo][aria-pressed=true]")
+    page.wait_for_selector("#real.watched")
+    before, real = picture(page), picture(page, "real")
+    page.click("#play")
+    eventually(page, lambda: int(page.get_attribute("html", "data-step")) > 3)
+    assert picture(page) != before and picture(page, "real") != real
+    assert "looks at MuJoCo" in page.inner_text("footer")
+    eventually(page, lambda: page.is_disabled("#step"))
+    assert re.search("MuJoCo has solved it|Time is over in MuJoCo", page.inner_text("#verdict"))
+    page.click("[data-sight=imagination]")
+    page.wait_for_selector("#imagined.watched")
+
+
 def pose(page: Any, path: Path, *, steps: int) -> None:
     """Take a screenshot while the last policy plays."""
     page.uncheck("#beyond")
@@ -196,11 +216,13 @@ def test_a_run_is_played_in_a_browser_by_hand_by_its_policies_and_by_touch(run: 
             if context is desktop:
                 drive(page)
                 let_policies_drive(page)
+                let_a_policy_look_at_mujoco(page)
                 pose(page, out / "player.png", steps=9)
             else:
                 touch(page)
                 pose(page, out / "player-phone.png", steps=10)
             context.close()
+            assert ask(url, command="pause") == (200, "")
         browser.close()
         assert wrong == []
         status, why = ask(url, command="reset", episode=10_000, step=0)

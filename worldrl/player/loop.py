@@ -13,8 +13,9 @@ from PIL import Image
 from worldrl.errors import WorldRLError
 from worldrl.player.commands import perform
 from worldrl.player.exchange import ENDED, Exchange, Request
-from worldrl.player.session import Session, View
+from worldrl.player.session import Session
 from worldrl.player.sides import Side
+from worldrl.player.view import View
 
 IDLE = 0.5
 """Seconds between two looks whether it is over, while nothing plays."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from worldrl import signals
 from worldrl.errors import ConfigError
-from worldrl.player import BY_HAND, PACES
+from worldrl.player import BY_HAND, PACES, SIGHTS
 from worldrl.recipes.options import check_threads, option
 from worldrl.recipes.parts import make_env, need, pipeline_at, use_threads
 from worldrl.recipes.telling import say
@@ -111,7 +111,7 @@ def _session(config: Config, folder: Path, stack: ExitStack) -> tuple[Any, dict[
         pipeline = stack.enter_context(pipeline_at(at["observation"], None))
         pipeline.require(world.model.pipeline, owner=str(at["world"]))
         moments = RecordedMoments(dataset, pipeline, history=world.model.history)
-        real = _simulator(dataset.manifest) if config.real else None
+        real = _simulator(dataset.manifest, pipeline) if config.real else None
     policies = _policies(config, folder, world.model.pipeline)
     session = Session(
         world.model, moments, horizon=world.horizon, decode=decode_of(world), policies=policies, real=real,
@@ -122,6 +122,7 @@ def _session(config: Config, folder: Path, stack: ExitStack) -> tuple[Any, dict[
         "task": world.task,
         "axes": _axes(world.task, world.model.act_dim),
         "drivers": [BY_HAND, *policies],
+        "sights": list(SIGHTS),
         "lengths": list(moments.lengths),
         "actors": list(moments.actors),
         "horizon": world.horizon,
@@ -174,13 +175,21 @@ def _policies(config: Config, folder: Path, pipeline: str) -> dict[str, Any]:
     return policies
 
 
-def _simulator(manifest: Any) -> Any:
-    """Make the environment that a data set was recorded in; None where its actions are no numbers."""
+def _simulator(manifest: Any, pipeline: Any) -> Any:
+    """Make the simulator that a data set was recorded in, as a policy sees it; None where actions are no numbers.
+
+    Raises:
+        CheckpointError: If it labels other objects than the pipeline was fitted on.
+    """
     from gymnasium.spaces import Box
+
+    from worldrl.agents.observing import check_objects, observe
+    from worldrl.player.sides import Simulator
 
     env = make_env(manifest.env_id, dict(manifest.env_kwargs))
     if isinstance(env.action_space, Box):
-        return env
+        check_objects(pipeline, env)
+        return Simulator(env, lambda shown, env: observe(pipeline, [shown], [env]))
     env.close()
     return None
 
