@@ -32,11 +32,12 @@ def run(session: Session, exchange: Exchange) -> None:
     seen = due = monotonic()
     while not exchange.closed:
         request = exchange.take(max(0.0, due - monotonic()) if session.playing else IDLE)
-        changed = request is not None
+        changed, stood = request is not None, not session.playing
         while request is not None:
             _answer(session, request)
             request = exchange.take(0.0)
         now = monotonic()
+        due = now if stood else due  # what was not played while it stood is not made up for
         seen = now if exchange.watchers or not session.playing else seen
         if session.playing and now - seen > LONELY:
             session.pause()

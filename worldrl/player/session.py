@@ -34,6 +34,7 @@ class Session:
         real: The simulator that the moments were recorded in; None for imagination alone.
         films: Folder for films; None if none may be recorded.
         pace: Frames a second.
+        rest: The action ``(a,)`` while nobody has given another; zeros if empty.
         seed: Of imagination and policies.
 
     Attributes:
@@ -54,6 +55,7 @@ class Session:
         real: Simulator | None = None,
         films: Path | None = None,
         pace: float = 16.0,
+        rest: Sequence[float] = (),
         seed: int = 0,
     ) -> None:
         self.moments, self.films, self.seed = moments, films, seed
@@ -63,7 +65,8 @@ class Session:
         self._episode = self._start = 0
         self._beyond, self._looks_at = False, IMAGINATION
         self.pace(pace)
-        self._action = self._hand = np.zeros(model.act_dim, np.float32)
+        self._action = np.zeros(model.act_dim, np.float32)
+        self._hand = np.array(rest, np.float32) if rest else self._action
         moment = moments.at(0, 0)
         self._dream = Dream(model, decode, seed=seed, horizon=horizon, moment=moment)
         self._real = real

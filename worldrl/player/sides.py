@@ -15,7 +15,7 @@ from worldrl.envs.imagined_inputs import Decode
 from worldrl.errors import ConfigError
 from worldrl.evaluation.video import Frame
 from worldrl.player.moments import Moment
-from worldrl.types import Array, WorldModel
+from worldrl.types import Array, Ensemble, WorldModel
 
 Observe = Callable[[Any, AnyEnv], Array]
 """What an environment shows, and the environment itself, to the observation ``(1, *o)`` of a policy."""
@@ -55,7 +55,7 @@ class Dream:
         obs: The observation ``(1, *o)``.
         side: What is seen.
         success_probability: In ``[0, 1]``.
-        disagreement: Of the ensemble, in units of the threshold at which imagination halts.
+        disagreement: Of the ensemble, in units of the threshold at which imagination halts; None where there is none.
         steps: Taken since it began.
     """
 
@@ -77,7 +77,9 @@ class Dream:
         )  # fmt: skip
         self.obs, _ = env.reset(seed=self.seed)
         self._env, self.steps = env, 0
-        self.success_probability = self.disagreement = 0.0
+        self.success_probability = 0.0
+        alone = isinstance(self.model, Ensemble) and self.model.members == 1
+        self.disagreement: float | None = None if alone else 0.0
         self.side = Side(self._drawn())
 
     def step(self, act: Array) -> None:
@@ -98,7 +100,8 @@ class Dream:
         threshold = float(self.model.success_threshold)
         facts = Guards().judge(np.array(figures, np.float64), np.array([True]), threshold=threshold)
         self.success_probability = float(facts["success_probability"][0])
-        self.disagreement = float(facts["disagreement"][0])
+        if self.disagreement is not None:
+            self.disagreement = float(facts["disagreement"][0])
         if facts["halted"][0]:
             return False, "halted"
         if facts["success"][0]:

@@ -32,7 +32,7 @@ class View:
         step: Steps taken since.
         success_probability: In ``[0, 1]``.
         threshold: The probability from which imagination counts a success.
-        disagreement: Of the ensemble, in units of the threshold at which imagination halts.
+        disagreement: Of the ensemble, in units of the threshold at which imagination halts; None where there is none.
         action: The last action ``(a,)``; zero at first.
         driver: Who acts: ``you`` or a policy's name.
         looks_at: What a policy that acts looks at: ``imagination`` or ``MuJoCo``.
@@ -52,7 +52,7 @@ class View:
     step: int
     success_probability: float
     threshold: float
-    disagreement: float
+    disagreement: float | None
     action: tuple[float, ...]
     driver: str
     looks_at: str
