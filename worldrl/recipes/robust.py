@@ -45,7 +45,7 @@ def run(config: Config) -> str:
     with pipeline_at(folder / "observation", cache) as pipeline:
         if not pipeline.objects:
             raise ConfigError(f"the agent of '{folder}' sees no objects that could be disturbed: train one that does.")
-        parts, env = _load(folder, trained, pipeline), make_env(trained.env.id, dict(trained.env.kwargs))
+        parts, env = training.load_parts(folder, pipeline), make_env(trained.env.id, dict(trained.env.kwargs))
         for told, options in disturbances(pipeline.objects, config.shares).items():
             seen = replace(parts, pipeline=DisturbedPipeline(pipeline, **options, seed=trained.seed))
             found = training.evaluate(trained, env, seen, config.episodes)
@@ -91,15 +91,3 @@ def options_of(folder: Path) -> train.Config:
             OmegaConf.merge(OmegaConf.structured(train.Config), summary["config"])
         )
     return config
-
-
-def _load(folder: Path, trained: train.Config, pipeline: Any) -> training.Parts:
-    """Load model and agent of a run; nothing is learnt any more."""
-    from worldrl.agents.actor_critic import ActorCritic
-    from worldrl.storm.model import StormWorldModel
-
-    model = StormWorldModel.from_pretrained(folder / "model")
-    pipeline.require(model.pipeline, owner=str(folder / "model"))
-    shrink = training.as_read if model.visual else None
-    agent = ActorCritic.from_pretrained(folder / "agent")
-    return training.Parts(pipeline, model, agent, learner=None, buffer=None, shrink=shrink)
