@@ -16,7 +16,6 @@ from worldrl.recipes import collect
 from worldrl.recipes.fit import Config as FitConfig
 from worldrl.recipes.fit import run as fit_world
 from worldrl.recipes.options import (
-    EngineOptions,
     EnvOptions,
     WorldModelOptions,
     check_env_id,
@@ -53,9 +52,7 @@ class Config:
     budget: int = option(20, "real episodes recorded between two refinements")
     beyond: int = option(0, "decisions that recording goes on after a success, where the environment lets it")
     world_model: WorldModelOptions = field(default_factory=WorldModelOptions)
-    fit: FitConfig = field(
-        default_factory=lambda: FitConfig(decoder_steps=0, engine=EngineOptions(keep_every=500), **TOLD["fit"])
-    )
+    fit: FitConfig = field(default_factory=lambda: FitConfig(decoder_steps=0, **TOLD["fit"]))
     refine: RefineConfig = field(default_factory=lambda: RefineConfig(**TOLD["refine"]))
     seed: int = option(0, "of everything")
 
