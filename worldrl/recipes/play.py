@@ -65,7 +65,7 @@ def run(config: Config) -> None:
         session, about = _session(config, folder, stack)
         stack.callback(session.close)
         server = stack.enter_context(
-            serving(exchange, about=json.dumps(about), host=config.host, port=config.port),
+            serving(exchange, about=json.dumps(about), host=config.host, port=config.port, films=session.films),
         )
         _tell(config, server.port, server.url)
         with _interruptible():
