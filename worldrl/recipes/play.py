@@ -24,8 +24,8 @@ class Config:
 
     run: str = option(
         "",
-        "folder of a run (worldrl demo), or one that holds a world; films go to its videos/; empty for the small run "
-        "that comes with the package, whose films go to videos/ here",
+        "folder of a run (worldrl demo or train), or one that holds a world; films go to its videos/; empty for the "
+        "small run that comes with the package, whose films go to videos/ here",
     )
     world: str = option("", "folder of a world; empty for that of the run")
     episodes: str = option("", "data set whose moments are begun from; empty for that of the run, if it has one")
