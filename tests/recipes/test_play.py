@@ -1,7 +1,7 @@
 """``worldrl play``: a run in a page, in a real browser.
 
 The pictures of the documentation are made here too, of a run that looks like something:
-``WORLDRL_PLAY_RUN=runs/demo-0 WORLDRL_PICTURES=docs pytest -m slow tests/recipes/test_play.py -k browser``.
+``WORLDRL_PLAY_RUN=worldrl/shipped/reach WORLDRL_PICTURES=docs pytest -m slow tests/recipes/test_play.py -k browser``.
 """
 
 import os

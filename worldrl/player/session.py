@@ -8,7 +8,7 @@ import numpy as np
 from worldrl.envs.imagined_inputs import Decode
 from worldrl.errors import ConfigError, WorldRLError
 from worldrl.player import BY_HAND, IMAGINATION, MUJOCO, PACES, SIGHTS
-from worldrl.player.film import Film, joined
+from worldrl.player.film import Film, free_name, joined
 from worldrl.player.moments import Moments
 from worldrl.player.sides import Dream, Side, Simulator
 from worldrl.player.view import Acting, View
@@ -191,7 +191,7 @@ class Session:
         elif self.films is None:
             raise ConfigError("record must be off without a folder for films, got on: there is none.")
         elif self._film is None:
-            self._film = Film(_free_name(self.films), fps=self._pace)
+            self._film = Film(free_name(self.films), fps=self._pace)
             self._shoot()
 
     def fail(self, problem: str) -> None:
@@ -271,8 +271,3 @@ class Session:
         if film is not None:
             film.close()
             self._saved = film.path.name
-
-
-def _free_name(folder: Path) -> Path:
-    """Return the first name in ``folder`` that no film has."""
-    return next(path for i in range(1, 10**6) if not (path := folder / f"play-{i:03d}.mp4").exists())

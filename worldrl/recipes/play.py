@@ -24,8 +24,8 @@ class Config:
 
     run: str = option(
         "",
-        "folder of a run (worldrl demo), or one that holds a world; films go to its videos/; empty for the small run "
-        "that comes with the package, whose films go to videos/ here",
+        "folder of a run (worldrl demo or train), or one that holds a world; films go to its videos/; empty for the "
+        "small run that comes with the package, whose films go to videos/ here",
     )
     world: str = option("", "folder of a world; empty for that of the run")
     episodes: str = option("", "data set whose moments are begun from; empty for that of the run, if it has one")
@@ -65,7 +65,7 @@ def run(config: Config) -> None:
         session, about = _session(config, folder, stack)
         stack.callback(session.close)
         server = stack.enter_context(
-            serving(exchange, about=json.dumps(about), host=config.host, port=config.port),
+            serving(exchange, about=json.dumps(about), host=config.host, port=config.port, films=session.films),
         )
         _tell(config, server.port, server.url)
         with _interruptible():
