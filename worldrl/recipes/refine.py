@@ -17,6 +17,7 @@ from worldrl.errors import ConfigError, NumericsError
 from worldrl.facts import tell
 from worldrl.recipes.options import check_positive, check_tensorboard, option
 from worldrl.recipes.parts import need, use_threads
+from worldrl.recipes.results import Result
 from worldrl.recipes.stages import kept_beside, kept_for
 from worldrl.recipes.telling import say
 
@@ -84,13 +85,13 @@ class Config:
             raise ConfigError(f"trust.pace must be a quantile in [0, 1], got {self.trust.pace}.")
 
 
-def run(config: Config) -> dict[str, Any]:
+def run(config: Config) -> Result:
     """Refine, choose a candidate by imagination alone, save it, and prove that nothing else changed."""
     with kept_beside(config.out, every=config.keep_every):
         return _refine(config)
 
 
-def _refine(config: Config) -> dict[str, Any]:
+def _refine(config: Config) -> Result:
     from worldrl import checkpoint
     from worldrl.agents.policy import Origin
     from worldrl.agents.stopping import choose
@@ -138,7 +139,7 @@ def _refine(config: Config) -> dict[str, Any]:
         f"refined {config.out}: imagined success {candidates[0].trial.success:.2f} -> {chosen.trial.success:.2f}, "
         f"kept the candidate of step {chosen.steps}, {imagined_steps} imagined and 0 real steps"
     )
-    return result
+    return Result("", {"out": config.out} | result)
 
 
 def _policy(config: Config, path: str) -> tuple[Any, Any]:

@@ -25,6 +25,7 @@ from worldrl.recipes.options import (
     option,
 )
 from worldrl.recipes.parts import encoder_for, fit_pipeline, make_env, seeds_for, use_threads, versions
+from worldrl.recipes.results import Result
 from worldrl.recipes.stages import is_taken, kept_beside, kept_for
 from worldrl.recipes.telling import bar, say
 from worldrl.recipes.training import Lived, Parts, as_read, evaluate, imagine, play_at_random, save_starts
@@ -107,7 +108,7 @@ class Config:
         check_observation(self.encoder, self.objects, 0, size=self.env.kwargs.get("size"))
 
 
-def run(config: Config) -> str:
+def run(config: Config) -> Result:
     """Play at random, fit the observation pipeline, then interleave acting and learning; evaluate and save."""
     if Path(config.out).exists() and not is_taken(kept_for(config.out)):
         raise ConfigError(f"out must be a new folder, got '{config.out}': name another.")
@@ -115,7 +116,7 @@ def run(config: Config) -> str:
         return _run(config)
 
 
-def _run(config: Config) -> str:
+def _run(config: Config) -> Result:
     import torch
 
     from worldrl import checkpoint
@@ -147,11 +148,12 @@ def _run(config: Config) -> str:
     }  # fmt: skip
     checkpoint.write_json(out / "summary.json", summary)
     low, high = figures["interval"]
-    return (
+    text = (
         f"{config.env.id}, inputs: {config.inputs}, masks: {masks}, {config.steps} real steps: success "
         f"{100 * figures['success']:.0f} % [{100 * low:.0f}, {100 * high:.0f}], return {figures['ret']:.2f} "
         f"(imagined {figures['imagined_ret']:.2f}); {out / 'summary.json'}"
     )
+    return Result(text, {"out": out} | summary)
 
 
 def _pipeline(config: Config, env: Any, lived: Lived, encoder: Any) -> Any:
