@@ -121,14 +121,14 @@ def run(config: Config) -> Result:
         "versions": versions(),
     }  # fmt: skip
     if not config.results:
-        return Result(table({config.out: figures}), figures)
+        return Result(table({config.out: figures}), {"out": config.out} | figures)
     file = Path(config.results)
     told = (checkpoint.read_json(file) if file.exists() else {}) | {config.out: figures}
     file.parent.mkdir(parents=True, exist_ok=True)
     checkpoint.write_json(file, told)
     text = table(told)
     file.with_suffix(".md").write_text(text)
-    return Result(text, figures)
+    return Result(text, {"out": config.out, "results": file} | figures)
 
 
 def _taught(config: Config, teacher: Any, tokens: Any, seen: Any, unseen: Any, training: Training) -> Any:

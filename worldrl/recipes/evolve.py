@@ -26,6 +26,7 @@ from worldrl.recipes.options import (
 from worldrl.recipes.parts import need
 from worldrl.recipes.refine import Config as RefineConfig
 from worldrl.recipes.refine import run as refine_policy
+from worldrl.recipes.results import Result
 from worldrl.recipes.stages import run_at
 from worldrl.recipes.telling import say
 
@@ -69,7 +70,7 @@ class Config:
             options.check()
 
 
-def run(config: Config) -> dict[str, Any]:
+def run(config: Config) -> Result:
     """Fit, refine, record with what came out, and begin again; say how many real steps each round has cost."""
     from worldrl import checkpoint
     from worldrl.data.dataset import Dataset
@@ -99,7 +100,7 @@ def run(config: Config) -> dict[str, Any]:
             say(f"round {number + 1} of {config.rounds}: {refined}, {spent} real steps beyond the first data")
         summary = {"rounds": rounds, "real_steps_at_first": first["steps"], "real_steps": rounds[-1]["real_steps"]}
         checkpoint.write_json(out / "evolution.json", summary)
-    return summary
+    return Result("", {"out": out} | summary)
 
 
 def _copy(config: Config, out: Path) -> None:

@@ -12,6 +12,7 @@ from worldrl.errors import ConfigError
 from worldrl.player import BY_HAND, IMAGINATION, PACES, SIGHTS
 from worldrl.recipes.options import check_threads, option
 from worldrl.recipes.parts import make_env, need, pipeline_at, use_threads
+from worldrl.recipes.results import Result
 from worldrl.recipes.telling import say
 from worldrl.shipped import shipped
 
@@ -51,7 +52,7 @@ class Config:
             raise ConfigError("host must be an address of this machine, got none: leave it out for 127.0.0.1.")
 
 
-def run(config: Config) -> None:
+def run(config: Config) -> Result:
     """Play until Ctrl-C; this thread owns the worlds, the renderer among them, and others only talk to it."""
     from worldrl.envs.rendering import close_shared_renderer
     from worldrl.player.exchange import Exchange
@@ -71,6 +72,7 @@ def run(config: Config) -> None:
         with _interruptible():
             play(session, exchange)
     say("ended")
+    return Result("", about | {"run": folder, "url": server.url})
 
 
 @contextmanager
