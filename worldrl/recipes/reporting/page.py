@@ -33,6 +33,7 @@ p{margin:.4rem 0}
 .pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,20rem),1fr));gap:1rem}
 .many{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,8.5rem),1fr));gap:.4rem .8rem}
 .many figure{margin:.3rem 0}
+.many b{white-space:nowrap}
 .many figcaption{display:flex;justify-content:space-between;gap:.4rem;font-size:.85rem}
 figure{margin:.5rem 0;min-width:0}
 img,video,svg{max-width:100%;height:auto;display:block}
