@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from omegaconf import MISSING
 
@@ -13,7 +14,9 @@ from worldrl.recipes.results import Result
 class Config:
     """Options of ``worldrl report``."""
 
-    run: str = option(MISSING, "folder that worldrl demo, or a stage, wrote")
+    run: str = option(MISSING, "folder that worldrl demo, train, evolve, or a stage, wrote")
+    episodes: str = option("", "data set of its world, or of one a task, where that lies elsewhere")
+    observation: str = option("", "observation pipeline of it, likewise")
     out: str = option("", "the page, HTML; empty for report.html in the run's folder")
     fresh: bool = option(True, "measure the world again; false for the figures that report.json beside the page keeps")
     seed: int = option(0, "of the imagination that is measured")
@@ -31,21 +34,24 @@ def run(config: Config) -> Result:
     from worldrl import checkpoint
     from worldrl.errors import WorldRLError
     from worldrl.recipes.parts import use_threads
-    from worldrl.recipes.reporting import figures, measured, page, sections
+    from worldrl.recipes.reporting import figures, measured, page, places, sections
 
     use_threads(config.threads)
-    found = figures.read(Path(config.run))
-    out = Path(config.out) if config.out else found.folder / "report.html"
-    kept, told = out.with_suffix(".json"), None
+    at = places.find(Path(config.run), episodes=config.episodes, observation=config.observation)
+    found, told = figures.read(at), dict[str, Any]()
+    out = Path(config.out) if config.out else at.folder / "report.html"
+    kept = out.with_suffix(".json")
     if not config.fresh:
-        told = checkpoint.read_json(kept) if kept.is_file() else None
-    elif found.world is not None:
-        try:
-            told = measured.measure(found.world, found.folder, seed=config.seed)
-        except WorldRLError as error:
-            told = {"problem": str(error)}
+        told = checkpoint.read_json(kept) if kept.is_file() else {}
+    elif at.worlds:
+        for task in at.worlds:
+            try:
+                told[task] = measured.measure(at, task, seed=config.seed)
+            except WorldRLError as error:
+                told[task] = {"problem": str(error)}
         out.parent.mkdir(parents=True, exist_ok=True)
-        checkpoint.write_json(kept, json.loads(json.dumps(told), parse_constant=lambda _: None))
+        told = json.loads(json.dumps(told), parse_constant=lambda _: None)
+        checkpoint.write_json(kept, told)
     page.write(out, sections.report(found, told))
     size = out.stat().st_size
     told_where = {"figures": kept} if told is not None else {}

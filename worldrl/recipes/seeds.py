@@ -12,6 +12,7 @@ from worldrl.recipes import demo as demo_recipe
 from worldrl.recipes.config import changes, flat
 from worldrl.recipes.options import option
 from worldrl.recipes.results import Result
+from worldrl.recipes.stages import FREE
 from worldrl.recipes.table import markdown
 from worldrl.recipes.telling import say
 
@@ -87,7 +88,8 @@ def same_options(folder: Path, wanted: dict[str, Any]) -> None:
     from worldrl import checkpoint
 
     made, asked = flat(checkpoint.read_json(folder / "config.json")), flat(wanted)
-    apart = [f"{n}={made.get(n)}" for n in made.keys() | asked.keys() if n != "out" and made.get(n) != asked.get(n)]
+    bound = [name for name in made.keys() | asked.keys() if name.rpartition(".")[2] not in FREE]
+    apart = [f"{name}={made.get(name)}" for name in bound if made.get(name) != asked.get(name)]
     if apart:
         raise ConfigError(
             f"{folder} was made with {', '.join(sorted(apart)[:3])}: choose another out, or move it away."

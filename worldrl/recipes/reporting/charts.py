@@ -56,6 +56,30 @@ def lines(
     return _figure(drawn, [*series, *(mark[4] for mark in marks)], f"{up} over {across}")
 
 
+def small(name: str, points: Points) -> str:
+    """Draw one line of which two stand beside each other on a phone: its ends are told, and how far it reaches."""
+    xs, ys = [x for x, _ in points], [y for _, y in points]
+    low, high = min(ys), max(ys)
+    wide, tall = 200, 104
+    across, up = max(xs) - min(xs) or 1.0, high - low or 1.0
+    path = " ".join(
+        f"{4 + (x - min(xs)) / across * (wide - 8):.1f},{18 + (high - y) / up * (tall - 38):.1f}" for x, y in points
+    )
+    ends = [
+        f'<text x="4" y="12">{_told(high)}</text>',
+        f'<text x="4" y="{tall - 3}">{_told(low)}</text>',
+        f'<text x="{wide - 4}" y="{tall - 3}" text-anchor="end">to step {_told(max(xs))}</text>',
+    ]
+    edges = "".join(f'<line class="grid" x1="4" x2="{wide - 4}" y1="{y}" y2="{y}"/>' for y in (18, tall - 20))
+    dot = path.rpartition(" ")[2].split(",")
+    last = f'<circle class="dot s0" cx="{dot[0]}" cy="{dot[1]}" r="3"/>'
+    return (
+        f'<figure class="chart"><figcaption>{escape(name)} <b>{_told(ys[-1])}</b></figcaption>'
+        f'<svg viewBox="0 0 {wide} {tall}" role="img" aria-label="{escape(name)} over steps">{edges}'
+        f'<polyline class="line s0" points="{path}"/>{last}{"".join(ends)}</svg></figure>'
+    )
+
+
 def intervals(rows: Sequence[tuple[str, float, float | None, float | None]], *, across: str) -> str:
     """Draw shares in ``[0, 1]`` as bars, ``(name, value, low, high)``, with their intervals where there are any."""
     height, wide = 34 * len(rows) + 34, WIDTH - 2 * RIGHT
@@ -112,6 +136,6 @@ def _told(value: float) -> str:
 
 def _figure(drawn: Sequence[str], names: Sequence[str], title: str, *, height: int = HEIGHT) -> str:
     legend = "".join(f'<li class="s{i % 6}">{escape(name)}</li>' for i, name in enumerate(names))
-    listed = f'<ul class="legend">{legend}</ul>' if names else ""
+    listed = f'<ul class="legend">{legend}</ul>' if len(names) > 1 else ""  # one says what its axis says
     svg = f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title)}">{"".join(drawn)}</svg>'
     return f'<figure class="chart">{svg}{listed}</figure>'

@@ -2,14 +2,16 @@
 
 import json
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from worldrl.recipes.reporting.figures import HIDDEN
+from worldrl.recipes.reporting.figures import HIDDEN, Run
 
 UNREPEATED = {"out", "tensorboard", "wandb"}
+NEEDED = {"demo": (), "train": ("out",), "evolve": ("episodes", "observation", "policy", "out")}
+"""Verbs that make a whole run, and their options without a default."""
 STAGES = (
     "worldrl collect out=RUN/episodes policy=noisy_expert episodes={demonstrations} noise={noise}",
     "worldrl collect out=RUN/episodes policy=random episodes={random}",
@@ -31,9 +33,9 @@ GROUPS = {
 """Options of the demo that its stages share."""
 
 
-def demo(config: dict[str, Any]) -> str:
+def whole(verb: str, config: dict[str, Any]) -> str:
     """Return the one command, with every option that differs from the default."""
-    return shlex.join(["worldrl", "demo", *differences(config), "out=NEW"])
+    return shlex.join(["worldrl", verb, *differences(config, verb), "out=NEW"])
 
 
 def stages(config: dict[str, Any]) -> list[str]:
@@ -52,12 +54,11 @@ def stages(config: dict[str, Any]) -> list[str]:
     return found
 
 
-def differences(config: dict[str, Any]) -> list[str]:
-    """Return ``name=value`` of every option of the demo that is not the default, as the command line takes it."""
-    from worldrl.recipes import demo as recipe
+def differences(config: dict[str, Any], verb: str = "demo") -> list[str]:
+    """Return ``name=value`` of every option of a verb that is not the default, as the command line takes it."""
     from worldrl.recipes.config import compose
 
-    return list(_differing(config, asdict(compose("demo", [], schema=recipe.Config)), ""))
+    return list(_differing(config, asdict(compose(verb, [f"{name}=NEW" for name in NEEDED[verb]])), ""))
 
 
 def _differing(config: dict[str, Any], default: dict[str, Any], prefix: str) -> Iterator[str]:
@@ -86,17 +87,41 @@ def word(value: Any) -> str:
     return json.dumps(value)
 
 
-def of(run: Path, verb: str) -> str:
-    """Return the command that makes what a run lacks, with the run's own folder."""
-    at = shlex.quote(str(run))
-    seen = f"observation={at}/observation"
-    return {
-        "evaluate": f"worldrl evaluate policies=[{at}/clone,{at}/refined] {seen} world={at}/world "
-        f"out={at}/evaluation.json",
-        "refine": f"worldrl refine world={at}/world policy={at}/clone out={at}/refined",
-        "record": f"worldrl record policy={at}/refined {seen} world={at}/world out={at}/videos",
-        "fit": f"worldrl fit episodes={at}/episodes {seen} out={at}/world",
-        "collect": f"worldrl collect out={at}/episodes policy=noisy_expert",
-        "report": f"worldrl report {at}",
-        "demo": "worldrl demo",
-    }[verb]
+def of(run: Run, verb: str) -> str:
+    """Return the command that makes what a run lacks, with the run's own folders; what is not known is in capitals."""
+    places, at = run.places, shlex.quote(str(run.folder))
+    whole = places.kind not in ("world", "policy")
+    policies = [shlex.quote(str(path)) for path in places.policies.values()] or [f"{at}/clone", f"{at}/refined"]
+    seen = f"observation={_part(places.observations, f'{at}/observation' if whole else 'OBSERVATION')}"
+    data = f"episodes={_part(places.episodes, f'{at}/episodes' if whole else 'EPISODES')}"
+    known = whole or places.worlds
+    world = f"world={_part(places.worlds, f'{at}/world')}" if known else ""
+    given = "" if whole else f"{data} {seen}"
+    return " ".join(
+        {
+            "evaluate": f"worldrl evaluate policies=[{','.join(policies)}] {seen} {world} {_env(run)} "
+            f"out={at}/evaluation.json",
+            "refine": f"worldrl refine {world} policy={policies[0]} out={at}/refined",
+            "record": f"worldrl record policy={policies[-1]} {seen} {world} {_env(run)} out={at}/videos",
+            "fit": f"worldrl fit {data} {seen} out={at}{'/world' if whole else ''}",
+            "clone": f"worldrl clone {data} {seen} out={at}{'/clone' if whole else ''}",
+            "collect": f"worldrl collect {_env(run)} out={at}/episodes policy=noisy_expert",
+            "report": f"worldrl report {at} {given}",
+            "demo": "worldrl demo",
+        }[verb].split()
+    )
+
+
+def _part(found: Mapping[str, Path], otherwise: str) -> str:
+    return shlex.quote(str(found[""])) if "" in found else otherwise
+
+
+def _env(run: Run) -> str:
+    """Return the options that name the task of a run, as far as it is known."""
+    about = next((data["env"] for data in run.data.values() if "env" in data), None)
+    if about is None:
+        task = (run.summary or {}).get("task") or run.facts.get("task")
+        about = {"id": task, "kwargs": {}} if task else None
+    if about is None:
+        return ""
+    return " ".join(map(shlex.quote, differences({"env": about})))

@@ -9,6 +9,8 @@ from typing import Any
 from worldrl.recipes.reporting import commands, page, wording
 from worldrl.recipes.reporting.figures import Run, redacted
 
+VERBS = {"run": "demo", "online": "train", "evolution": "evolve"}
+"""Kinds of runs that one command makes, and its verb."""
 ROOM = 11 * 2**20
 """Bytes of videos in the page, before base64 makes them a third more: the whole stays below 15 MB."""
 
@@ -21,7 +23,7 @@ def videos(run: Run) -> str:
     )
     found = sorted((run.folder / "videos").glob("side_by_side_*.mp4"))
     if not found:
-        lacks = page.missing("There are no videos side by side.", commands.of(run.folder, "record"))
+        lacks = page.missing("There are no videos side by side.", commands.of(run, "record"))
         return page.section("videos", "Side by side", how, lacks)
     drawn, left = [], ROOM
     for path in found:
@@ -38,7 +40,7 @@ def videos(run: Run) -> str:
     return page.section("videos", "Side by side", how, f'<div class="pair">{"".join(drawn)}</div>')
 
 
-def invented(run: Run, measured: dict[str, Any] | None) -> str:
+def invented(run: Run, measured: dict[str, Any] | None, task: str = "") -> str:
     """Imagined successes that fail in MuJoCo, the surest first."""
     how = (
         "The policy acts in imagination from held-out starts; its actions are then taken in MuJoCo from the same "
@@ -46,11 +48,16 @@ def invented(run: Run, measured: dict[str, Any] | None) -> str:
         "are none. Bad: many, or sure ones. The replay is open loop, so that a policy that would have mended its "
         "ways counts as failing."
     )
-    title, found = "The worst hallucinated successes", (measured or {}).get("hallucinations")
+    name, title = page.named("hallucinations", "The worst hallucinated successes", task)
+    found = (measured or {}).get("hallucinations")
+    if found is None and measured is not None and "problem" not in measured:
+        lacks = page.missing("No policy of this folder sees what the world sees: nobody could act in it.")
+        return page.section(name, title, how, lacks)
     if found is None:
-        verb = "fit" if run.world is None else "report"
-        lacks = page.missing("Imagined successes were not replayed.", commands.of(run.folder, verb))
-        return page.section("hallucinations", title, how, lacks)
+        verb = "report" if run.places.worlds else "fit"
+        does = "does" if verb == "report" else "makes a world"
+        lacks = page.missing("Imagined successes were not replayed.", commands.of(run, verb), does)
+        return page.section(name, title, how, lacks)
     false, imagined = found["false_success"], found["imagined_success"]
     text = f"{found['policy']}: {imagined['count']} of {imagined['trials']} episodes succeed in imagination; "
     text += f"{false['count']} of these {false['trials']} fail in MuJoCo"
@@ -60,7 +67,7 @@ def invented(run: Run, measured: dict[str, Any] | None) -> str:
         f"{one['steps']} steps; MuJoCo: fails.</figcaption></figure>"
         for one in found["worst"]
     ]
-    return page.section("hallucinations", title, how, f"<p>{escape(text)}</p>", *drawn)
+    return page.section(name, title, how, f"<p>{escape(text)}</p>", *drawn)
 
 
 def repeating(run: Run) -> str:
@@ -69,32 +76,43 @@ def repeating(run: Run) -> str:
     parts, summary = [], run.summary or {}
     counts = [
         ("real steps collected", summary.get("real_steps_collected")),
-        ("imagined steps", (run.refinement or {}).get("imagined_steps")),
+        ("real steps", summary.get("real_steps")),
+        ("imagined steps", (run.refinement or summary).get("imagined_steps")),
         ("real steps during refinement", (run.refinement or {}).get("real_steps_during_refinement")),
         ("seconds", summary.get("seconds_total")),
     ]
     parts.append(page.tiles((name, f"{value:,.0f}", "") for name, value in counts if value is not None))
-    parts.append("<h3>Data</h3>" + _data(run))
-    if run.config is None:
-        parts.append(page.missing("This folder keeps no config of a whole run.", commands.of(run.folder, "demo")))
-    else:
-        config = redacted(run.config)
-        parts.append("<h3>The command</h3><pre>" + escape(commands.demo(config)) + "</pre>")
-        parts.append(wording.details("stage by stage", "<pre>" + escape("\n".join(commands.stages(config))) + "</pre>"))
-        parts.append(wording.details("config", page.rows(("option", "value"), _flat(config))))
+    parts += [f"<h3>{escape(f'Data {task}'.rstrip())}</h3>{_data(data)}" for task, data in run.data.items()]
+    if not run.data and run.places.kind != "online":  # which keeps none
+        parts.append(_no_data(run))
+    if run.config is not None:
+        verb, config = VERBS[run.places.kind], redacted(run.config)
+        parts.append("<h3>The command</h3><pre>" + escape(commands.whole(verb, config)) + "</pre>")
+        if verb == "demo":
+            stages = escape("\n".join(commands.stages(config)))
+            parts.append(wording.details("stage by stage", f"<pre>{stages}</pre>"))
+        parts.append(wording.details("every option", page.rows(("option", "value"), _flat(config))))
+    elif run.places.kind == "run":
+        parts.append(page.missing("This folder keeps no config of a whole run.", commands.of(run, "demo")))
+    if run.facts:
+        parts.append(wording.details("what is noted with it", page.rows(("what", "value"), _flat(run.facts))))
     if summary.get("versions"):
         parts.append(wording.details("versions", page.rows(("package", "version"), summary["versions"].items())))
     return page.section("repeating", "Data, config and how to repeat it", how, *parts)
 
 
-def _data(run: Run) -> str:
-    if run.data is None:
-        return page.missing("There is no data set in this folder.", commands.of(run.folder, "collect"))
-    if "problem" in run.data:
-        return page.missing(f"The data set cannot be read: {run.data['problem']}.")
-    kinds = run.data["policies"].items()
+def _no_data(run: Run) -> str:
+    if run.places.kind == "run":
+        return page.missing("There is no data set in this folder.", commands.of(run, "collect"))
+    return page.missing("Its data set lies elsewhere.", commands.of(run, "report"), "shows it")
+
+
+def _data(data: Mapping[str, Any]) -> str:
+    if "problem" in data:
+        return page.missing(f"The data set cannot be read: {data['problem']}.")
+    kinds = data["policies"].items()
     rows = [(who, one["episodes"], f"{one['steps']:,}", one["successes"]) for who, one in kinds]
-    total = f"<p>{run.data['steps']:,} steps, hash <code>{escape(run.data['hash'])}</code></p>"
+    total = f"<p>{data['steps']:,} steps, hash <code>{escape(data['hash'])}</code></p>"
     return page.rows(("who acted", "episodes", "steps", "successful"), rows) + total
 
 

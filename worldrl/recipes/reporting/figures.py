@@ -1,66 +1,69 @@
 """What a run left on the disk, read without running or believing any of it."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from worldrl import checkpoint
 from worldrl.errors import ConfigError, WorldRLError, first_line
+from worldrl.recipes.reporting.places import Places
 
-PARTS = (
-    "summary.json", "evaluation.json", "world/model", "model/manifest.json", "clone/config.json",
-    "refined/refinement.json", "refinement.json", "episodes/manifest.json",
-)  # fmt: skip
-"""Any of these makes a folder a run."""
 SECRET = re.compile("token|key|secret|password", re.IGNORECASE)
 HIDDEN = "(not shown)"
+Points = list[tuple[float, float]]
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder; None, or nothing, stands for what it lacks.
+    """What a run left; None, or nothing, stands for what it lacks.
 
-    ``config``, ``summary``, ``evaluation``, ``refinement``, ``known`` (``world/fidelity.json``) and ``fidelity`` (that
-    of ``worldrl fidelity``) are the JSON of its stages; ``curves`` losses ``(step, loss)`` by their label; ``data``
-    what the data set is; ``world`` the folder of its world.
+    ``config``, ``summary``, ``evaluation``, ``refinement`` and ``evolution`` are the JSON of its stages; ``known`` what
+    ``worldrl fit`` said of each world, by task; ``curves`` points ``(step, value)`` by their label; ``data`` what each
+    data set is, by task; ``facts`` what the manifest of a single checkpoint says.
     """
 
-    folder: Path
+    places: Places
     config: dict[str, Any] | None
     summary: dict[str, Any] | None
     evaluation: dict[str, Any] | None
     refinement: dict[str, Any] | None
-    known: dict[str, Any] | None
-    fidelity: dict[str, Any] | None
-    curves: dict[str, list[tuple[float, float]]]
-    data: dict[str, Any] | None
-    world: Path | None
+    evolution: dict[str, Any] | None
+    known: dict[str, dict[str, Any]]
+    curves: dict[str, Points]
+    data: dict[str, dict[str, Any]]
+    facts: dict[str, Any]
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the run."""
+        return self.places.folder
 
 
-def read(folder: Path) -> Run:
+def read(places: Places) -> Run:
     """Read what a run left.
 
     Raises:
-        ConfigError: If the folder is not there or no run.
         CheckpointError: If one of its files is damaged.
+        ConfigError: If one of its files is of something else.
     """
-    if not folder.is_dir() or not any((folder / part).exists() for part in PARTS):
-        raise ConfigError(f"run must be a folder that worldrl demo or a stage wrote, got '{folder}': name another.")
-    world = next((one for one in (folder / "world", folder) if (one / "model" / "manifest.json").exists()), None)
-    refined = folder / "refined" if (folder / "refined").exists() else folder
-    top = None if world == folder or (folder / "manifest.json").exists() else _json(folder / "config.json")
+    folder = places.folder
+    refined = folder if places.kind == "policy" else folder / "refined"
+    summary = _json(folder / "summary.json")
+    own = {"run": _json(folder / "config.json"), "evolution": _json(folder / "config.json")}
+    known = {task: _json(world / "fidelity.json") for task, world in places.worlds.items()}
     return Run(
-        folder=folder,
-        config=top,
-        summary=_json(folder / "summary.json"),
+        places=places,
+        config=(summary or {}).get("config") if places.kind == "online" else own.get(places.kind),
+        summary=summary,
         evaluation=_json(folder / "evaluation.json"),
         refinement=_json(refined / "refinement.json"),
-        known=None if world is None else _json(world / "fidelity.json"),
-        fidelity=None if world == folder else _json(folder / "fidelity.json"),
-        curves=_curves(folder),
-        data=_data(folder / "episodes"),
-        world=world,
+        evolution=_json(folder / "evolution.json"),
+        known={task: figures for task, figures in known.items() if figures is not None},
+        curves=_curves(folder, alone=places.kind in ("world", "policy")),
+        data={task: _data(path) for task, path in places.episodes.items()},
+        facts=(_json(folder / "manifest.json") or {}).get("facts", {}),
     )
 
 
@@ -75,27 +78,38 @@ def _json(path: Path) -> dict[str, Any] | None:
     return checkpoint.read_json(path) if path.is_file() else None
 
 
-def _curves(folder: Path) -> dict[str, list[tuple[float, float]]]:
-    found: dict[str, list[tuple[float, float]]] = {}
-    own = folder.with_name(f"{folder.name}.curves.json")  # of a folder that is one stage's output
-    for path in [*sorted(folder.glob("*.curves.json")), *([own] if own.is_file() else [])]:
-        for label, points in checkpoint.read_json(path).items():
-            try:
-                found[label] = [(float(step), float(loss)) for step, loss in points]
-            except (TypeError, ValueError) as error:
-                raise ConfigError(f"{path} must hold points of a step and a loss, got others: remove it.") from error
+def _curves(folder: Path, *, alone: bool) -> dict[str, Points]:
+    """Return the curves of a run; where stages have curves of one name, they stand behind the name of their stage."""
+    beside = folder.with_name(f"{folder.name}.curves.json")  # of a folder that is one stage's output
+    inside = [] if alone else sorted(folder.glob("*.curves.json"))
+    read = {path: _points_of(path) for path in [*inside, *([beside] if beside.is_file() else [])]}
+    labels = [label for curves in read.values() for label in curves]
+    found = dict[str, Points]()
+    for path, curves in read.items():
+        stage = path.name.removesuffix(".curves.json")
+        found |= {
+            label if labels.count(label) == 1 else f"{stage}: {label}": points for label, points in curves.items()
+        }
+    return found
+
+
+def _points_of(path: Path) -> dict[str, Points]:
+    told: Iterable[tuple[str, Any]] = checkpoint.read_json(path).items()
+    try:
+        found = {label: [(float(step), float(value)) for step, value in points] for label, points in told}
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{path} must hold points of a step and a value, got others: remove it.") from error
     return {label: points for label, points in found.items() if points}
 
 
-def _data(folder: Path) -> dict[str, Any] | None:
+def _data(folder: Path) -> dict[str, Any]:
     """Return what a data set holds; ``problem`` says why it cannot be read."""
     from worldrl.data.dataset import Dataset
 
-    if not (folder / "manifest.json").is_file():
-        return None
     try:
         dataset = Dataset(folder)
-        found: dict[str, Any] = {"steps": dataset.num_steps, "hash": dataset.identity(), "policies": {}}
+        about = {"id": dataset.manifest.env_id, "kwargs": dict(dataset.manifest.env_kwargs)}
+        found: dict[str, Any] = {"steps": dataset.num_steps, "hash": dataset.identity(), "env": about, "policies": {}}
         for who, length, episode in zip(dataset.policies, dataset.lengths.tolist(), dataset, strict=True):
             kind = found["policies"].setdefault(who, {"episodes": 0, "steps": 0, "successes": 0})
             kind["episodes"] += 1

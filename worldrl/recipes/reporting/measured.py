@@ -2,10 +2,12 @@
 
 import base64
 import io
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from worldrl.errors import ConfigError
+from worldrl.recipes.reporting.places import Places
 
 HORIZONS = (25, 15, 10, 5, 2, 1)
 """Open-loop steps; the first that any held-out episode is long enough for."""
@@ -17,12 +19,12 @@ TIMES = 8
 """How often each is imagined again."""
 
 
-def measure(world_path: Path, folder: Path, *, seed: int) -> dict[str, Any]:
-    """Measure a world on episodes it has not seen.
+def measure(places: Places, task: str, *, seed: int) -> dict[str, Any]:
+    """Measure the world of a task on episodes it has not seen.
 
     Args:
-        world_path: Folder of the world.
-        folder: The run, with ``episodes`` and ``observation``, and policies in ``refined`` or ``clone``.
+        places: Where it lies, its data, its pipeline, and the policies that may act in it.
+        task: Name of the task among others; empty for a single one.
         seed: Of the imagination.
 
     Raises:
@@ -31,18 +33,19 @@ def measure(world_path: Path, folder: Path, *, seed: int) -> dict[str, Any]:
     from worldrl.data.dataset import Dataset
     from worldrl.recipes.fidelity import judgements
     from worldrl.recipes.held_out import split_of
-    from worldrl.recipes.parts import need, pipeline_at, tokens_of
+    from worldrl.recipes.parts import pipeline_at, tokens_of
     from worldrl.world_model.world import World
 
-    world, dataset = World.from_pretrained(world_path), Dataset(need(str(folder / "episodes"), "data set"))
-    held = split_of(world_path, dataset)[1][:MOST]
-    unseen, cache = dataset.subset(held), folder / "features"
-    with pipeline_at(
-        need(str(folder / "observation"), "observation pipeline"), cache if cache.exists() else None
-    ) as seen:
-        seen.require(world.model.pipeline, owner=str(world_path))
+    for found, what in ((places.episodes, "episodes"), (places.observations, "observation")):
+        if task not in found:
+            raise ConfigError(f"no {what} of {task or 'it'} in {places.folder}: name their folder by {what}=.")
+    world, dataset = World.from_pretrained(places.worlds[task]), Dataset(places.episodes[task])
+    held = split_of(places.worlds[task], dataset)[1][:MOST]
+    unseen = dataset.subset(held)
+    with pipeline_at(places.observations[task], places.features(task)) as seen:
+        seen.require(world.model.pipeline, owner=str(places.worlds[task]))
         tokens = tokens_of(unseen, seen)
-        policy = _policy(folder, seen)
+    policy = _policy(places, world.model.pipeline)
     return {
         "episodes": len(held),
         "horizon": horizon(world.model, tokens, seed=seed),
@@ -173,13 +176,12 @@ def _png(picture: Any) -> str:
     return base64.b64encode(file.getvalue()).decode()
 
 
-def _policy(folder: Path, pipeline: Any) -> tuple[str, Any] | None:
-    """Return the policy that a run ends with and its name, or None."""
+def _policy(places: Places, pipeline: str) -> tuple[str, Any] | None:
+    """Return the policy that a run ends with, of those that see what its world sees, and its name, or None."""
     from worldrl.agents.policy import load_policy
 
-    for name in ("refined", "clone"):
-        if (folder / name / "config.json").is_file():
-            policy, origin = load_policy(folder / name)
-            pipeline.require(origin.pipeline, owner=str(folder / name))
+    for name, path in reversed(places.policies.items()):
+        policy, origin = load_policy(path)
+        if origin.pipeline == pipeline:
             return name, policy
     return None

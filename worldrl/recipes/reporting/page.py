@@ -31,6 +31,10 @@ p{margin:.4rem 0}
 .tile b{display:block;font-size:1.7rem;line-height:1.2}
 .tile span{display:block;font-size:.85rem;color:var(--soft)}
 .pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,20rem),1fr));gap:1rem}
+.many{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,8.5rem),1fr));gap:.4rem .8rem}
+.many figure{margin:.3rem 0}
+.many b{white-space:nowrap}
+.many figcaption{display:flex;justify-content:space-between;gap:.4rem;font-size:.85rem}
 figure{margin:.5rem 0;min-width:0}
 img,video,svg{max-width:100%;height:auto;display:block}
 video,img{width:100%;border-radius:6px;background:#000}
@@ -81,9 +85,14 @@ def section(name: str, title: str, how: str, *parts: str) -> str:
     return f'<section id="{escape(name)}"><h2>{escape(title)}</h2>{told}{"".join(parts)}</section>'
 
 
-def missing(text: str, command: str = "") -> str:
-    """Return one sentence that says what a run lacks, and the command that makes it."""
-    made = f" <code>{escape(command)}</code> makes it." if command else ""
+def named(name: str, title: str, task: str) -> tuple[str, str]:
+    """Return the name and the title of a section; of one task among several, with its own."""
+    return (f"{name}-{task}", f"{title}: {task}") if task else (name, title)
+
+
+def missing(text: str, command: str = "", does: str = "makes it") -> str:
+    """Return one sentence that says what a run lacks, and what a command does about it."""
+    made = f" <code>{escape(command)}</code> {does}." if command else ""
     return f'<p class="missing">{escape(text)}{made}</p>'
 
 

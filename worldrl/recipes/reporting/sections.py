@@ -1,29 +1,43 @@
 """The sections of the page, in the order in which a run is to be judged."""
 
-from collections.abc import Mapping
-from html import escape
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from worldrl.recipes.reporting import charts, commands, exhibits, page, wording
+from worldrl.recipes.reporting import charts, commands, exhibits, loops, page, wording
 from worldrl.recipes.reporting.figures import Run
+from worldrl.recipes.reporting.learning import learning
 
 
-def report(run: Run, measured: dict[str, Any] | None) -> str:
-    """Return the page of a run; ``measured`` is what ``measured.measure`` found, None where nothing was."""
+def report(run: Run, measured: Mapping[str, dict[str, Any]]) -> str:
+    """Return the page of a run; ``measured`` is what ``measured.measure`` found, by task."""
     summary = run.summary or {}
-    line = ", ".join(
-        str(one) for one in (summary.get("task"), _masks(run), _seed(summary), "made by worldrl report") if one
-    )
-    title = f"Run {run.folder.resolve().name}"
-    parts = (
-        success(run),
-        gap(run),
-        learning(run),
-        fidelity(run, measured),
-        exhibits.videos(run),
-        exhibits.invented(run, measured),
-    )
-    return page.page(title, line, [*parts, exhibits.repeating(run)])
+    task = summary.get("task") or run.facts.get("task") or ((run.config or {}).get("env") or {}).get("id")
+    line = ", ".join(str(one) for one in (task, _masks(run), _seed(summary), "made by worldrl report") if one)
+    return page.page(f"Run {run.folder.resolve().name}", line, _parts(run, measured))
+
+
+def _parts(run: Run, measured: Mapping[str, dict[str, Any]]) -> Iterator[str]:
+    """Return the sections of a run, as many as its kind has."""
+    kind, worlds = run.places.kind, run.places.worlds
+    acts = kind == "policy" or (kind == "run" and (len(worlds) < 2 or run.evaluation is not None))
+    if kind == "online":
+        yield loops.online(run)
+    if kind == "evolution":
+        yield loops.rounds(run)
+    if acts:
+        yield success(run)
+    if (acts and kind == "run") or run.refinement:
+        yield gap(run)
+    yield learning(run)
+    if kind not in ("policy", "online"):
+        for task in worlds or [""]:
+            yield fidelity(run, measured.get(task), task)
+    if acts and kind == "run":
+        yield exhibits.videos(run)
+    if kind not in ("policy", "online"):
+        for task in worlds or [""]:
+            yield exhibits.invented(run, measured.get(task), task)
+    yield exhibits.repeating(run)
 
 
 def success(run: Run) -> str:
@@ -34,7 +48,7 @@ def success(run: Run) -> str:
     )
     reports = (run.evaluation or {}).get("reports") or []
     if not reports:
-        what = page.missing("Success was not measured in MuJoCo.", commands.of(run.folder, "evaluate"))
+        what = page.missing("Success was not measured in MuJoCo.", commands.of(run, "evaluate"))
         return page.section("success", "Success in MuJoCo", how, what)
     gains = (run.evaluation or {}).get("gains") or []
     shown = [(str(one["policy"]), wording.percent(one["success"]), _beside(one)) for one in reports]
@@ -69,7 +83,7 @@ def gap(run: Run) -> str:
     )
     title, candidates = "Imagined and real success over refinement", (run.refinement or {}).get("candidates") or []
     if not candidates:
-        lacks = page.missing("Nothing was refined here.", commands.of(run.folder, "refine"))
+        lacks = page.missing("Nothing was refined here.", commands.of(run, "refine"))
         return page.section("gap", title, how, lacks)
     told, marks = run.refinement or {}, _marks(run)
     line = {"imagined success": [(one["steps"], one["success"]) for one in candidates]}
@@ -84,7 +98,7 @@ def gap(run: Run) -> str:
         )
         for one in candidates
     ]  # fmt: skip
-    note = "" if marks else page.missing("No candidate was measured in MuJoCo.", commands.of(run.folder, "evaluate"))
+    note = "" if marks else page.missing("No candidate was measured in MuJoCo.", commands.of(run, "evaluate"))
     some = ""
     if marks and not told.get("checkpoints"):
         some = "<p class='soft'>Only the first and the kept candidate were measured; <code>refine checkpoints=4</code> "
@@ -92,42 +106,22 @@ def gap(run: Run) -> str:
     return page.section("gap", title, how, chart, note, some, wording.details("every candidate", page.rows(head, rows)))
 
 
-def learning(run: Run) -> str:
-    """The losses of every stage that learnt."""
-    how = (
-        "The loss of each stage over its gradient steps. Good: it falls and levels off. Bad: it rises, jumps, or "
-        "still falls at the end (more steps would help). Low loss alone proves nothing about success."
-    )
-    if not run.curves:
-        lacks = page.missing(
-            "No losses were kept: the run is older than NAME.curves.json.", commands.of(run.folder, "demo")
-        )
-        return page.section("learning", "Learning curves", how, lacks)
-    drawn = [
-        f"<div><h3>{escape(label)}</h3>"
-        + charts.lines({"loss": points}, across="gradient steps", up="loss", low=_floor(points))
-        + "</div>"
-        for label, points in run.curves.items()
-    ]
-    return page.section("learning", "Learning curves", how, f'<div class="pair">{"".join(drawn)}</div>')
-
-
-def fidelity(run: Run, measured: dict[str, Any] | None) -> str:
-    """How far the world's predictions hold."""
+def fidelity(run: Run, measured: dict[str, Any] | None, task: str = "") -> str:
+    """How far the predictions of a world, of one among several tasks, hold."""
     how = (
         "Held-out episodes, imagined open loop under their recorded actions. Good: the error stays below that of "
         "no change, disagreement below 1 (where episodes are halted). Bad: it crosses either, or judges failures "
         "as successes."
     )
-    title = "How far the world can be trusted"
-    if run.world is None:
-        return page.section("fidelity", title, how, page.missing("There is no world.", commands.of(run.folder, "fit")))
-    parts = [_known(run.known)]
+    name, title = page.named("fidelity", "How far the world can be trusted", task)
+    if not run.places.worlds:
+        return page.section(name, title, how, page.missing("There is no world.", commands.of(run, "fit")))
+    parts = [_known(run.known.get(task))]
     if measured is None or "problem" in measured:
         why = (
             "Nothing was measured for this page." if measured is None else f"It was not measured: {measured['problem']}"
         )
-        return page.section("fidelity", title, how, *parts, page.missing(why, commands.of(run.folder, "report")))
+        return page.section(name, title, how, *parts, page.missing(why, commands.of(run, "report"), "does"))
     found = measured["horizon"]
     if found is None:
         parts.append(page.missing("No held-out episode is long enough to be imagined."))
@@ -144,7 +138,7 @@ def fidelity(run: Run, measured: dict[str, Any] | None) -> str:
             + f"{measured['episodes']} held-out episodes.</p>"
         )
     parts.append("<h3>Judgement of replayed episodes</h3>" + _confusion(measured))
-    return page.section("fidelity", title, how, *parts)
+    return page.section(name, title, how, *parts)
 
 
 def _beside(one: dict[str, Any]) -> str:
@@ -217,7 +211,3 @@ def _seed(summary: Mapping[str, Any]) -> str:
 
 def _steps(values: list[float | None]) -> list[tuple[float, float]]:
     return [(float(i + 1), value) for i, value in enumerate(values) if value is not None]
-
-
-def _floor(points: list[tuple[float, float]]) -> float:
-    return min(0.0, *(loss for _, loss in points)) if len(points) > 1 else 0.0
