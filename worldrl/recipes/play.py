@@ -105,7 +105,8 @@ def _session(config: Config, folder: Path, stack: ExitStack) -> tuple[Any, dict[
     moments: Any = KeptMoments(world.starts)
     real = None
     if at["observation"] is not None and (at["episodes"] is not None or world.lives is not None):
-        pipeline = stack.enter_context(pipeline_at(at["observation"], None))
+        # What MuJoCo shows is new at every step: features that are remembered would fill the memory within hours.
+        pipeline = stack.enter_context(pipeline_at(at["observation"], None, remember=False))
         pipeline.require(world.model.pipeline, owner=str(place))
         recorded, real = _recorded(config, at["episodes"], world, pipeline)
         moments = RecordedMoments(recorded, world.sees(pipeline), history=world.model.history)
