@@ -68,7 +68,6 @@ def test_without_simulator_a_world_is_played_from_its_own_starts(touch: Path) ->
         assert session.view().step == 1
 
 
-@pytest.mark.slow
 def test_a_game_is_played_by_what_its_actions_are_called(game: Path) -> None:
     with session_of(game) as (session, about):
         assert about["choices"] == about["axes"] == ["stay", "left", "right"]
