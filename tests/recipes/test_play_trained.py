@@ -66,6 +66,8 @@ def test_without_simulator_a_world_is_played_from_its_own_starts(touch: Path) ->
         assert about["sights"] == ["imagination"] and session.view().real is None
         session.step()
         assert session.view().step == 1
+    with pytest.raises(ConfigError, match="policies must be none in a world"), session_of(touch, policies=["clone"]):
+        pass
 
 
 def test_a_game_is_played_by_what_its_actions_are_called(game: Path) -> None:
