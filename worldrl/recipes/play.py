@@ -170,7 +170,7 @@ def _policies(config: Config, folder: Path, pipeline: str) -> dict[str, Any]:
             say(f"{path.name} sees something else than this world: left out")
     if config.policies and not pipeline:
         raise ConfigError(
-            f"policies must be none in a world of worldrl train, got '{config.policies[0]}': only its own agent sees it."
+            f"policies must be none in a world of worldrl train, got '{config.policies[0]}': its agent alone sees it."
         )
     for given in config.policies:
         policy, origin = load_policy(need(given, "policy"))
