@@ -230,6 +230,14 @@ def test_what_links_lead_to_outside_a_run_is_not_read_nor_written(run: Path, tmp
         (tmp_path / name).unlink()
 
 
+@pytest.mark.parametrize("name", ["model", "starts", "agent", "summary.json"])
+def test_nor_what_links_of_a_run_of_train_lead_to(tmp_path: Path, name: str) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / name).symlink_to(tmp_path)
+    with pytest.raises(ConfigError, match=f"{name} must lie within"), session_of(tmp_path / "run"):
+        pass
+
+
 def test_a_folder_without_a_world_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="run must hold a world, got none at"), session_of(tmp_path):
         pass

@@ -8,6 +8,7 @@ import pytest
 from play_page import at_step, browsing, in_a_browser, playing, session_of, visit
 
 from worldrl.errors import ConfigError
+from worldrl.evaluation.drawing import PALETTE
 from worldrl.recipes import train
 from worldrl.recipes.config import compose
 
@@ -54,10 +55,21 @@ def test_its_agent_plays_some_episodes_to_begin_from_and_does_in_mujoco_again_wh
 
 
 @pytest.mark.slow
-def test_what_is_seen_of_no_frame_cannot_be_looked_at(tmp_path: Path) -> None:
-    run = trained(tmp_path / "run", "inputs=objects")
-    with pytest.raises(ConfigError, match="run must be of a world that draws frames, got"), session_of(run):
-        pass
+def test_a_world_that_sees_objects_alone_is_drawn_as_their_boxes(tmp_path: Path) -> None:
+    with session_of(trained(tmp_path / "run", "inputs=objects", "objects.names=[fingers,bead]")) as (session, _):
+        frame = session.view().imagined.frame
+        fingers, bead = (session._dream.decode.names.index(name) for name in ("fingers", "bead"))
+        assert frame.shape == (320, 320, 3)
+        labels = session.moments.episodes[0].labels[0]
+        objects = session._real.env.unwrapped.objects
+        for name, i in (("fingers", fingers), ("bead", bead)):
+            rows, columns = np.nonzero(labels == objects.index(name) + 1)
+            if len(rows):
+                drawn = np.nonzero((frame == PALETTE[i]).all(axis=2))
+                assert abs(drawn[0].max() / 320 - (rows.max() + 1) / 32) < 0.08
+                assert abs(drawn[1].min() / 320 - columns.min() / 32) < 0.08
+        session.step()
+        assert session.view().driver == "agent" and session.view().step == 1
 
 
 @pytest.mark.slow
@@ -66,9 +78,10 @@ def test_without_simulator_a_world_is_played_from_its_own_starts(touch: Path) ->
         assert about["sights"] == ["imagination"] and session.view().real is None
         session.step()
         assert session.view().step == 1
+    with pytest.raises(ConfigError, match="policies must be none in a world"), session_of(touch, policies=["clone"]):
+        pass
 
 
-@pytest.mark.slow
 def test_a_game_is_played_by_what_its_actions_are_called(game: Path) -> None:
     with session_of(game) as (session, about):
         assert about["choices"] == about["axes"] == ["stay", "left", "right"]

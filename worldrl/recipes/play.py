@@ -99,15 +99,18 @@ def _session(config: Config, folder: Path, stack: ExitStack) -> tuple[Any, dict[
 
     at = {name: _part(folder, name, getattr(config, name)) for name in ("world", "episodes", "observation")}
     place = at["world"] or folder  # worldrl train leaves its world in the run folder itself
-    if at["world"] is None and not (_within(folder, "model") / "manifest.json").exists():
-        raise ConfigError(
-            f"run must hold a world, got none at '{folder / 'world'}': make one with worldrl demo, fit or train."
-        )
+    if at["world"] is None:
+        model, *_ = (_within(folder, name) for name in ("model", "starts", "agent", "summary.json"))
+        if not (model / "manifest.json").exists():
+            raise ConfigError(
+                f"run must hold a world, got none at '{folder / 'world'}': make one with worldrl demo, fit or train."
+            )
     world = load(place)
     moments: Any = KeptMoments(world.starts)
     real = None
     if at["observation"] is not None and (at["episodes"] is not None or world.lives is not None):
-        pipeline = stack.enter_context(pipeline_at(at["observation"], None))
+        # What MuJoCo shows is new at every step: features that are remembered would fill the memory within hours.
+        pipeline = stack.enter_context(pipeline_at(at["observation"], None, remember=False))
         pipeline.require(world.model.pipeline, owner=str(place))
         recorded, real = _recorded(config, at["episodes"], world, pipeline)
         moments = RecordedMoments(recorded, world.sees(pipeline), history=world.model.history)
@@ -167,6 +170,10 @@ def _policies(config: Config, folder: Path, pipeline: str) -> dict[str, Any]:
             policies[path.name] = policy
         else:
             say(f"{path.name} sees something else than this world: left out")
+    if config.policies and not pipeline:
+        raise ConfigError(
+            f"policies must be none in a world of worldrl train, got '{config.policies[0]}': its agent alone sees it."
+        )
     for given in config.policies:
         policy, origin = load_policy(need(given, "policy"))
         checkpoint.require_pipeline(pipeline, origin.pipeline, owner=given)

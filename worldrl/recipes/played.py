@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from worldrl.errors import ConfigError
 from worldrl.types import Array, Episode, Starts
 
+DRAWN = 320
+"""Pixels a side of a picture that is drawn of object tokens (our choice)."""
+GROUND = (40, 42, 46)
+"""What they are drawn on."""
 LIVED = 4
 """Episodes that an agent plays in the real task where its run has kept none to begin from (our choice)."""
 
@@ -71,7 +74,6 @@ def load(path: Path) -> Played:
 
     Raises:
         CheckpointError: If a part is missing or damaged.
-        ConfigError: If nothing of it can be drawn.
     """
     from worldrl import checkpoint
     from worldrl.recipes.imagined import decode_of
@@ -95,11 +97,7 @@ def _trained(path: Path) -> Played:
     from worldrl.storm.imagination import load_imagination
 
     options, (model, starts, horizon) = options_of(path), load_imagination(path)
-    if model.decoder() is None:
-        raise ConfigError(
-            f"run must be of a world that draws frames, got '{path}', which sees objects alone: train one with "
-            "inputs=both or inputs=visual."
-        )
+    decode = model.decoder() or Outlines.of(path / "observation")
     agent, kwargs = load_parts(path).agent, dict(options.env.kwargs)
     window = options.agent.context + options.agent.horizon
     env = make_env(options.env.id, kwargs)
@@ -114,7 +112,7 @@ def _trained(path: Path) -> Played:
         return Lived(roll_out([env], actor, seeds=seeds, record=True, policy="agent"))
 
     return Played(
-        options.env.id, model, starts, horizon, model.decoder(), pipeline="", choices=choices, env=kwargs,
+        options.env.id, model, starts, horizon, decode, pipeline="", choices=choices, env=kwargs,
         policies={"agent": DreamingPolicy(model.model, agent, split=_Split(model), window=window)},
         sees=lambda pipeline: JoinedPipeline(pipeline, model), lives=None if choices else lives,
     )  # fmt: skip
@@ -130,7 +128,52 @@ class _Split:
         import torch
 
         tokens, frames = self.model.split(torch.from_numpy(obs)[None, None])
-        return {"tokens": tokens[0, 0].numpy(), "frames": (frames[0, 0] * 255).round().byte().numpy()}
+        seen = {"tokens": tokens[0, 0].numpy()}
+        return seen if frames is None else seen | {"frames": (frames[0, 0] * 255).round().byte().numpy()}
+
+
+@dataclass(frozen=True)
+class Outlines:
+    """Draws what a world that sees objects alone imagines: the box of each object that it takes to be in view.
+
+    Attributes:
+        mean: Of the tokens before they were standardised ``(k, d)``.
+        std: Their standard deviations.
+        names: Of the objects, whose tokens come after that of proprioception.
+    """
+
+    mean: Any
+    std: Any
+    names: Sequence[str]
+
+    @classmethod
+    def of(cls, path: Path) -> "Outlines":
+        """Read from the folder of an observation pipeline.
+
+        Raises:
+            CheckpointError: If it is missing or damaged.
+        """
+        from worldrl import checkpoint
+
+        saved = checkpoint.load(path, kind="observation")
+        return cls(saved.tensors["mean"], saved.tensors["std"], tuple(saved.config["objects"]))
+
+    def __call__(self, obs: Any) -> Array:
+        """Draw observations ``(b, k, d)`` as pictures ``(b, 320, 320, 3)`` uint8."""
+        from worldrl.evaluation.drawing import PALETTE, boxes
+        from worldrl.objects import NUMBERS
+
+        shown, box = NUMBERS.index("visible"), [NUMBERS.index(side) for side in ("left", "top", "right", "bottom")]
+        pictures = []
+        for tokens in (obs * self.std + self.mean)[:, 1 : 1 + len(self.names)].numpy():
+            picture = np.full((DRAWN, DRAWN, 3), GROUND, np.uint8)
+            for i, (name, token) in enumerate(zip(self.names, tokens, strict=True)):
+                rows = ((token[box] + 1.0) / 2.0 * DRAWN).clip(0, DRAWN)[None]
+                rows[:, 2:] = np.maximum(rows[:, 2:], rows[:, :2] + 1)  # an imagined box may be inside out
+                if token[shown] > 0.5:
+                    picture = boxes(picture, rows, [name], colour=PALETTE[i % len(PALETTE)])
+            pictures.append(picture)
+        return np.stack(pictures)
 
 
 class JoinedPipeline:
@@ -153,5 +196,6 @@ class JoinedPipeline:
 
         tokens = torch.from_numpy(self.pipeline(frames, proprio, labels))
         nothing = torch.zeros(1, len(tokens), self.model.act_dim)
-        seen = self.model.model.context(tokens[None], torch.from_numpy(as_read(frames))[None], nothing)
+        read = torch.from_numpy(as_read(frames))[None] if self.model.model.visual else None
+        seen = self.model.model.context(tokens[None], read, nothing)
         return np.asarray(self.model.join(seen)[0].numpy())
