@@ -58,6 +58,8 @@ def run(config: Config) -> Result:
     use_threads(config.threads)
     world = World.from_pretrained(need(config.world, "world"))
     dataset = Dataset(need(config.episodes, "data set"))
+    if config.policies:
+        dataset.require("states", by="replaying what policies imagine")
     cache = Path(config.features) if config.features else None
     held = split(dataset.policies, config.held_out)[1]
     unseen = dataset.subset(held)

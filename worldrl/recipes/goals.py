@@ -85,6 +85,7 @@ def described(folder: Path, pipeline: Any) -> Described:
     from worldrl.data.dataset import Dataset
 
     dataset = Dataset(folder)
+    dataset.require("states", by="goals")
     about = dataset.manifest
     env = make_env(about.env_id, {**about.env_kwargs, "drawing": False}).unwrapped
     if not getattr(env, "descriptions", None):

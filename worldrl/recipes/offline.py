@@ -135,6 +135,7 @@ def learn_from_everything(config: Config, dataset: Any, pipeline: Any) -> tuple[
         if config.method == "td3_bc"
         else Iql(policy, **asdict(config.iql), **common)
     )
+    dataset.require("success", by=config.method)
     tokens = tokens_of(dataset, pipeline)
     experience = Experience.of(tokens.obs, tokens.acts, tokens.success)
     with curve(config.method, config.tensorboard, config.out) as progress:
