@@ -26,7 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "cards": set(),
     "downloads": {"errors"},
     "checkpoint": {"", "errors", "cards", "downloads", "json_file", "locks"},
-    "facts": {"", "checkpoint", "cards"},
+    "facts": {"", "cards", "checkpoint", "downloads"},
     "verification": {"errors", "checkpoint"},
     "hub": {"", "errors", "checkpoint", "downloads", "verification"},
     "clusters": set(),

@@ -9,13 +9,14 @@ from typing import Any
 from omegaconf import MISSING
 
 from worldrl.errors import ConfigError
+from worldrl.facts import tell_whole
 from worldrl.recipes.config import changes
 from worldrl.recipes.demonstrations import OWN
 from worldrl.recipes.fidelity import decisions, judgements, load_policies, predictions
 from worldrl.recipes.fidelity_table import told_share
 from worldrl.recipes.held_out import split
 from worldrl.recipes.options import check_json, check_positive, option
-from worldrl.recipes.parts import make_env, need, pipeline_at, seeds_for, tokens_of, use_threads, versions
+from worldrl.recipes.parts import encoder_name, make_env, need, pipeline_at, seeds_for, tokens_of, use_threads, versions
 from worldrl.recipes.results import Result
 from worldrl.recipes.table import markdown
 from worldrl.recipes.telling import bar, say
@@ -81,13 +82,17 @@ def run(config: Config) -> Result:
     cache = Path(config.features) if config.features else None
     with pipeline_at(need(config.observation, "observation pipeline"), cache) as pipeline:
         pipeline.require(world.model.pipeline, owner=config.world)
-        masks = pipeline.masks
+        masks, encoder = pipeline.masks, encoder_name(pipeline)
         tokens = tokens_of(dataset, pipeline)
         policies = load_policies(config.policies, pipeline)
         starts = _starts(config, dataset.manifest) if policies else []
         begun = tokens_of(starts, pipeline) if policies else None
     student = _taught(config, world.model, tokens)
     replace(world, model=student).save_pretrained(Path(config.out))
+    tell_whole(
+        Path(config.out), task=world.task, masks=masks, encoder=encoder, episodes=world.firsts,
+        real_steps=world.real_steps,
+    )  # fmt: skip
     unseen = tokens.subset(split(tokens.policies, config.held_out)[1])
     ways: dict[str, Any] = {}
     for way, model in (("teacher", world.model), ("student", student)):

@@ -8,7 +8,7 @@ import numpy as np
 from omegaconf import MISSING
 
 from worldrl.errors import ConfigError
-from worldrl.facts import tell
+from worldrl.facts import tell_whole
 from worldrl.recipes.demonstrations import OWN
 from worldrl.recipes.fit_data import Task, task_at
 from worldrl.recipes.fit_figures import heeding, measure, share
@@ -252,7 +252,10 @@ def _save(config: Config, task: Task, model: Any) -> None:
         ),
         decoder=decoder,
     ).save_pretrained(out)
-    tell(out, masks=task.masks)
+    tell_whole(
+        out, task=task.dataset.manifest.env_id, masks=task.masks, encoder=task.encoder, episodes=len(begun),
+        real_steps=task.dataset.num_steps,
+    )  # fmt: skip
     checkpoint.write_json(out / "fidelity.json", figures)
     say(
         f"world {out}, on {len(unseen)} held-out episodes: removes {100 * figures['one_step_skill']:.0f} % of the "

@@ -10,7 +10,7 @@ from worldrl.errors import ConfigError
 from worldrl.facts import tell
 from worldrl.recipes.demonstrations import demonstrations
 from worldrl.recipes.options import check_positive, check_tensorboard, option
-from worldrl.recipes.parts import need, pipeline_at, tokens_of, use_threads
+from worldrl.recipes.parts import encoder_name, need, pipeline_at, tokens_of, use_threads
 from worldrl.recipes.results import Result
 from worldrl.recipes.stages import keeping, kept_beside
 from worldrl.recipes.telling import curve, say
@@ -93,7 +93,10 @@ def run(config: Config) -> Result:
         with kept_beside(config.out, every=config.keep_every):
             policy, loss, steps = learn(config, dataset, pipeline)
             policy.save_pretrained(Path(config.out), origin=Origin(pipeline.hash, steps))
-            tell(Path(config.out), task=dataset.manifest.env_id, masks=pipeline.masks, episodes=len(dataset))
+            tell(
+                Path(config.out), task=dataset.manifest.env_id, masks=pipeline.masks, encoder=encoder_name(pipeline),
+                episodes=len(dataset),
+            )  # fmt: skip
     say(f"learnt {config.out}: {config.method}, {steps} steps of {config.episodes}, loss {loss:.4f}")
     return Result("", {"out": config.out, "method": config.method, "steps": steps, "loss": loss})
 
