@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 
 FOUNDATION = {
     "", "allocation", "curves", "errors", "types", "scene", "json_file", "torch_file", "writable", "checkpoint",
-    "clusters", "downloads", "locks", "networks", "resuming", "signals", "symlog",
+    "clusters", "disk", "downloads", "locks", "networks", "resuming", "signals", "symlog",
 }  # fmt: skip
 """What every room may use; ``""`` is the package itself, for its version."""
 
@@ -25,8 +25,9 @@ ALLOWED: dict[str, set[str]] = {
     "torch_file": {"errors"},
     "cards": set(),
     "downloads": {"errors"},
-    "checkpoint": {"", "errors", "cards", "downloads", "json_file", "locks"},
-    "facts": {"", "checkpoint", "cards"},
+    "disk": {"", "locks"},
+    "checkpoint": {"", "errors", "cards", "disk", "downloads", "json_file"},
+    "facts": {"", "cards", "checkpoint", "downloads"},
     "verification": {"errors", "checkpoint"},
     "hub": {"", "errors", "checkpoint", "downloads", "verification"},
     "clusters": set(),

@@ -113,9 +113,12 @@ KINDS: dict[str, Kind] = {
 SHOWN = {
     "task": "Task", "obs_shape": "Observations", "act_dim": "Numbers of an action",
     "horizon": "Decisions of an episode",
-    "masks": "Masks", "encoder": "Encoder", "objects": "Objects", "episodes": "Episodes it learned from",
+    "masks": "Masks", "encoder": "Encoder", "objects": "Objects", "inputs": "What it is shown",
+    "episodes": "Episodes it learned from", "scenes": "Labelled scenes it learned from",
+    "documents": "Texts it learned from",
     "real_steps": "Real steps it learned from", "imagined_steps": "Imagined steps it learned from",
     "real_success": "Success in MuJoCo", "imagined_success": "Success in imagination",
+    "real_ret": "Return in the task itself", "imagined_ret": "Return in imagination",
     "pipeline": "Observation pipeline",
     "parameters": "Numbers in it", "class": "Class", "history": "Observations of a past", "steps": "Sampling steps",
 }  # fmt: skip

@@ -6,11 +6,9 @@ killed run never leaves half of one under the final name, nor, where the system 
 stood. Nothing here unpickles and nothing named in a file is imported.
 """
 
-import ctypes
 import hashlib
 import json
 import os
-import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -21,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from worldrl import __version__, locks
+from worldrl import __version__, disk
 from worldrl.cards import card
 from worldrl.downloads import located
 from worldrl.errors import CheckpointError, ConfigError, StorageError
@@ -53,13 +51,13 @@ def commit(path: Path, write: Callable[[Path], None]) -> None:
     staged = path.parent / f".tmp-{path.name}-{os.getpid()}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        sweep(path)
+        disk.sweep(path)
         shutil.rmtree(staged, ignore_errors=True)
         staged.mkdir()
         write(staged)
-        _sync_tree(staged)
-        _swap(staged, path)
-        _sync(path.parent)
+        disk.sync_tree(staged)
+        disk.swap(staged, path)
+        disk.sync(path.parent)
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error}. Free some space or choose another folder.") from error
     finally:
@@ -74,14 +72,14 @@ def write_json(path: Path, value: Any) -> None:
     """
     staged = path.with_name(f".tmp-{path.name}-{os.getpid()}")
     try:
-        sweep(path)
+        disk.sweep(path)
         with staged.open("w") as file:
             json.dump(value, file, indent=2, allow_nan=False)
             file.write("\n")
             file.flush()
             os.fsync(file.fileno())
         staged.replace(path)
-        _sync(path.parent)
+        disk.sync(path.parent)
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error}. Free some space or choose another folder.") from error
     finally:
@@ -236,67 +234,3 @@ def _check_format(path: Path, manifest: Mapping[str, Any]) -> None:
             f"{path} must have a format of at most {FORMAT}, got {found!r} of worldrl {manifest.get('worldrl')}: "
             "upgrade worldrl to read it."
         )
-
-
-def sweep(path: Path) -> None:
-    """Remove what processes that are no longer alive left half-written beside a file or folder ``path``.
-
-    They are named ``.tmp-NAME-PID``, or ``.tmp-PID-NAME`` where the end of the name has to stay.
-    """
-    name = re.escape(path.name)
-    mine = re.compile(rf"\.tmp-(?:{name}-(\d+)|(\d+)-{name})")
-    for left in path.parent.glob(".tmp-*"):
-        found = mine.fullmatch(left.name)
-        if found is None or locks.is_alive(int(found[1] or found[2])):
-            continue
-        if left.is_dir():
-            shutil.rmtree(left, ignore_errors=True)
-        else:
-            left.unlink(missing_ok=True)
-
-
-def _swap(staged: Path, path: Path) -> None:
-    """Put ``staged`` in the place of ``path``; an occupant is left under the name of ``staged``, or gone.
-
-    Where two folders cannot be exchanged at once, the occupant is set aside until the new one stands: a run that is
-    killed in between leaves it whole beside ``path``, its name ending in ``.old``.
-    """
-    if not path.exists():
-        staged.rename(path)
-    elif not _exchange(staged, path):
-        aside = staged.with_name(f"{staged.name}.old")
-        shutil.rmtree(aside, ignore_errors=True)
-        path.rename(aside)
-        try:
-            staged.rename(path)
-        except OSError:
-            aside.rename(path)
-            raise
-        shutil.rmtree(aside, ignore_errors=True)
-
-
-def _exchange(left: Path, right: Path) -> bool:
-    """Let two folders trade names in one step; say whether this system and file system can (Linux, ``renameat2``)."""
-    here, exchange = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of linux/fcntl.h and linux/fs.h
-    try:
-        rename = ctypes.CDLL(None).renameat2
-    except (AttributeError, OSError, TypeError):
-        return False
-    return bool(rename(here, os.fsencode(left), here, os.fsencode(right), ctypes.c_uint(exchange)) == 0)
-
-
-def _sync_tree(folder: Path) -> None:
-    for file in folder.rglob("*"):
-        _sync(file)
-    _sync(folder)
-
-
-def _sync(path: Path) -> None:
-    """Bring a file, or the names in a folder, to the disk."""
-    if path.is_dir() and os.name != "posix":
-        return  # only POSIX systems open folders
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

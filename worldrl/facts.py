@@ -8,6 +8,7 @@ from typing import Any
 
 from worldrl import checkpoint
 from worldrl.cards import card
+from worldrl.downloads import located
 
 
 def tell(path: Path, **facts: Any) -> None:
@@ -37,6 +38,33 @@ def tell(path: Path, **facts: Any) -> None:
         (folder / "manifest.json").write_text(json.dumps(changed, indent=2, allow_nan=False) + "\n")
 
     checkpoint.commit(path, write)
+
+
+def tell_whole(path: Path, **facts: Any) -> None:
+    """Put what is known into the card of a checkpoint and of each one that is a part of it, as those of a world are.
+
+    Args:
+        path: The folder; it may hold parts alone.
+        facts: As for ``tell``.
+
+    Raises:
+        CheckpointError: If something there is not a checkpoint.
+        StorageError: If it cannot be written.
+    """
+    path = Path(path)
+    for manifest in (path / "manifest.json", *sorted(path.glob("*/manifest.json"))):
+        if manifest.is_file():
+            tell(manifest.parent, **facts)
+
+
+def known(path: Path | str) -> dict[str, Any]:
+    """Return the facts that a checkpoint's manifest holds; none where nothing was told.
+
+    Raises:
+        CheckpointError: If it is not a checkpoint.
+        ConfigError: If it is to come from the hub, and cannot be had there.
+    """
+    return dict(checkpoint.read_json(located(path) / "manifest.json").get("facts", {}))
 
 
 def _share(source: str, target: str) -> None:

@@ -5,7 +5,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from worldrl.encoders.tokenizer import FrameTokenizer, check_tokens, fit_tokenizer
+from worldrl.encoders.tokenizer import FrameTokenizer, check_tokens
+from worldrl.encoders.tokenizer_fit import fit_tokenizer
 from worldrl.errors import ConfigError, DataError
 from worldrl.objects import NUMBERS, Annotations, Prototypes
 from worldrl.types import FrozenEncoder

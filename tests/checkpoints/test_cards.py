@@ -10,7 +10,7 @@ from toy import refusal
 
 from worldrl import checkpoint
 from worldrl.cards import KINDS, card
-from worldrl.facts import tell
+from worldrl.facts import known, tell, tell_whole
 from worldrl.verification import verify_folder, verify_tree
 
 ROOT = Path(__file__).parents[2]
@@ -84,6 +84,17 @@ def test_what_becomes_known_later_joins_the_card_and_touches_nothing_else(policy
     assert json.loads((policy / "manifest.json").read_text())["facts"]["masks"] == "simulator"
     assert verify_folder(policy).damaged == ()
     assert [one.name for one in policy.parent.iterdir()] == ["policy"]
+
+
+def test_what_is_known_of_a_whole_joins_the_cards_of_its_parts(policy: Path) -> None:
+    run = policy.parent
+    checkpoint.save(run / "model", kind="world_model", config={}, tensors={"a": torch.arange(4.0)})
+    tell(policy, masks="none")
+    tell_whole(run, masks="simulator", episodes=7)
+    assert known(policy) == known(run / "model") == {"masks": "simulator", "episodes": 7}
+    assert "| Episodes it learned from | 7 |" in (run / "model" / "README.md").read_text()
+    assert verify_tree(run).damaged == ()
+    assert not (run / "manifest.json").exists()
 
 
 @pytest.mark.fault(2)

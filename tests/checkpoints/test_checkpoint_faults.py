@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from toy import WEIGHTS, full_disk, refusal
 
-from worldrl import checkpoint
+from worldrl import checkpoint, disk
 from worldrl.errors import CheckpointError, StorageError
 
 
@@ -97,7 +97,7 @@ def test_a_config_with_nan_is_not_written(tmp_path: Path) -> None:
 def test_a_full_disk_keeps_the_old_checkpoint_and_leaves_nothing_behind(
     folder: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    monkeypatch.setattr(checkpoint, "_exchange", lambda left, right: False)
+    monkeypatch.setattr(disk, "_exchange", lambda left, right: False)
     owner: Any = {"fsync": os, "rename": Path, "save_file": __import__("safetensors.torch").torch}[what]
     with monkeypatch.context() as patch:
         patch.setattr(owner, what, full_disk)
@@ -132,7 +132,7 @@ def test_a_file_where_a_folder_has_to_be_is_a_storage_error(tmp_path: Path) -> N
 @pytest.mark.parametrize("exchanges", [True, False])
 def test_an_existing_folder_is_replaced_whole(folder: Path, monkeypatch: pytest.MonkeyPatch, exchanges: bool) -> None:
     if not exchanges:
-        monkeypatch.setattr(checkpoint, "_exchange", lambda left, right: False)
+        monkeypatch.setattr(disk, "_exchange", lambda left, right: False)
     (folder / "stray").write_text("")
     checkpoint.save(folder, kind="toy", config={"width": 3}, tensors={})
     assert checkpoint.load(folder, kind="toy").config == {"width": 3}
@@ -174,7 +174,7 @@ def test_where_the_second_of_two_renames_fails_the_old_folder_is_put_back(
             full_disk()
         return rename(source, target)
 
-    monkeypatch.setattr(checkpoint, "_exchange", lambda left, right: False)
+    monkeypatch.setattr(disk, "_exchange", lambda left, right: False)
     monkeypatch.setattr(Path, "rename", fails_to_arrive)
     with pytest.raises(StorageError, match="No space left"):
         checkpoint.save(folder, kind="toy", config={"width": 3}, tensors={})

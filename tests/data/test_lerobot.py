@@ -58,6 +58,32 @@ def test_what_the_format_cannot_keep_is_said(exported: Path, tmp_path: Path) -> 
     back = import_lerobot(exported, tmp_path / "back")
     assert (back.manifest.state_dim, back.manifest.objects) == (0, ())
     assert not back[0].labels.any()
+    assert back.manifest.lacks == ("labels", "states", "fields")
+    back.require("success", "rews", by="a test")
+    with pytest.raises(DataError, match=r"back must have labels and states for a test, got none: the format that it"):
+        back.require("labels", "success", "states", by="a test")
+
+
+def test_columns_that_a_foreign_data_set_has_not_are_lacking_and_nothing_is_appended_that_has_them(
+    exported: Path, tmp_path: Path
+) -> None:
+    for name in ("worldrl.json", "worldrl.parquet"):
+        (exported / "meta" / name).unlink()
+    whole = import_lerobot(exported, tmp_path / "whole", env_id="PointMass-v0")
+    assert whole.manifest.lacks == ("labels", "states", "fields")
+    info = json.loads((exported / "meta" / "info.json").read_text())
+    del info["features"]["next.success"]
+    change(exported / "meta" / "info.json", features=info["features"])
+    bare = import_lerobot(exported, tmp_path / "bare", env_id="PointMass-v0")
+    assert bare.manifest.lacks == ("labels", "states", "fields", "success")
+    with pytest.raises(DataError, match=r"lacks must be .* to append to .*whole"):
+        import_lerobot(exported, tmp_path / "whole", env_id="PointMass-v0")
+
+
+def test_recorded_episodes_lack_nothing_and_their_manifest_does_not_speak_of_it(stored: Dataset) -> None:
+    assert stored.manifest.lacks == ()
+    assert "lacks" not in json.loads((stored.folder / "manifest.json").read_text())
+    stored.require("labels", "states", "success", by="a test")
 
 
 def test_the_files_are_those_of_the_format(stored: Dataset, exported: Path) -> None:

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from worldrl import checkpoint
-from worldrl.encoders.tokenizer import NUMBERS, FrameTokenizer, fit_tokenizer, perturb, to_cells, to_tokens
+from worldrl.encoders.tokenizer import NUMBERS, FrameTokenizer, to_cells, to_tokens
+from worldrl.encoders.tokenizer_fit import fit_tokenizer, perturb
 from worldrl.errors import CheckpointError, ConfigError
 from worldrl.types import Array
 

@@ -14,6 +14,7 @@ from worldrl.data.captions import questions_of
 from worldrl.data.scenes import write_scenes
 from worldrl.encoders.frozen import seeded
 from worldrl.errors import ConfigError
+from worldrl.facts import known
 from worldrl.language.causal_lm import WordLM
 from worldrl.language.documents import vocabulary
 from worldrl.recipes.studies import bridging, class_tokens, ep_alm, language_model, limber
@@ -121,6 +122,7 @@ def test_tokens_of_layers_are_computed_once(stock: Stock, monkeypatch: pytest.Mo
 
 def test_a_language_model_is_fitted_to_text_and_saved_frozen(tmp_path: Path, stock: Stock) -> None:
     language_model.make(tmp_path / "lm", stock=stock, what="captions", seed=0, steps=1, count=40)
+    assert known(tmp_path / "lm") == {"documents": 40}
     model = WordLM.from_pretrained(tmp_path / "lm")
     assert model.is_frozen and model.read("a picture of a red cube")
     with pytest.raises(ConfigError, match="one of captions, all_captions"):

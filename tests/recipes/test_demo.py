@@ -14,6 +14,7 @@ import torch
 from worldrl.agents.policy import load_policy
 from worldrl.data.dataset import Dataset
 from worldrl.errors import CheckpointError, ConfigError
+from worldrl.facts import known
 from worldrl.recipes import clone, collect, demo, evaluate, evolve, fit, refine
 from worldrl.recipes.config import compose
 from worldrl.recipes.demonstrations import demonstrations
@@ -51,6 +52,18 @@ def test_the_demo_leaves_what_it_promises(run: Path) -> None:
     assert summary["masks"] == "simulator" and summary["episodes"] == 20
     assert {path.suffix for path in (run / "videos").iterdir()} == {".mp4", ".gif", ".png"}
     assert json.loads((run / "config.json").read_text())["demonstrations"] == 20
+
+
+def test_every_card_of_a_run_tells_its_task_its_masks_and_what_it_learned_from(run: Path) -> None:
+    world = known(run / "world")
+    assert world["episodes"] > 0 and world["real_steps"] > 0
+    for part in ("clone", "world", "world/model", "world/starts", "world/decoder", "refined"):
+        facts = known(run / part)
+        assert (facts["task"], facts["masks"], facts["encoder"]) == (world["task"], "simulator", "none"), part
+        assert facts["episodes"] == world["episodes"] or part == "clone"
+    for policy in ("clone", "refined"):
+        facts = known(run / policy)
+        assert "of 20 held-out episodes" in facts["real_success"] and 0.0 <= facts["imagined_success"] <= 1.0
 
 
 def test_tensorboard_shows_every_stage_that_learns(run: Path) -> None:

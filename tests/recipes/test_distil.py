@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from worldrl.errors import ConfigError
+from worldrl.facts import known
 from worldrl.recipes import clone, collect, distil, encode, fit
 from worldrl.recipes.options import EncoderOptions, EnvOptions, WorldModelOptions
 from worldrl.recipes.telling import Training, curves_path
@@ -49,6 +50,8 @@ def test_the_student_is_saved_and_told_beside_its_teacher(made: Path) -> None:
         (policy,) = found[way]["policies"]
         assert policy["imagined_success"]["trials"] == 6
         assert policy["false_success"]["trials"] == policy["imagined_success"]["count"]
+    for part in ("faster", "faster/model"):
+        assert {"masks": "simulator", "encoder": "none"}.items() <= known(made / part).items()
     assert "masks: simulator" in text and results.with_suffix(".md").read_text() == text
 
 

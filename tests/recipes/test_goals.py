@@ -14,6 +14,7 @@ from worldrl.encoders.bert import Bert
 from worldrl.encoders.frozen import seeded
 from worldrl.envs.drawer import DESCRIPTIONS, CloseDrawerEnv
 from worldrl.errors import CheckpointError, ConfigError, DataError
+from worldrl.facts import known
 from worldrl.recipes import clone, collect, encode, fit, goals, refine
 from worldrl.recipes.config import compose
 from worldrl.recipes.options import EncoderOptions, EnvOptions, WorldModelOptions
@@ -64,6 +65,13 @@ def config(at: Path, **changes: Any) -> goals.Config:
         "out": str(at / "goal"), "steps": 250, "threads": 1,
     }  # fmt: skip
     return goals.Config(**(settings | changes))
+
+
+def test_the_card_of_goals_tells_the_task_and_what_they_learned_from(run: Path) -> None:
+    steps = sum(Dataset(run / folder).num_steps for folder in ("episodes", "others"))
+    assert known(run / "goal") == {
+        "task": "worldrl/CloseDrawer-v0", "masks": "simulator", "encoder": "none", "episodes": 22, "real_steps": steps
+    }  # fmt: skip
 
 
 def test_the_simulator_says_what_holds_and_nobody_reads_the_success_flag(run: Path) -> None:

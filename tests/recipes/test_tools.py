@@ -197,7 +197,18 @@ def test_convert_tells_the_direction_by_what_lies_there(
     assert (code, result["episodes"], result["not_kept"]) == (0, 6, ["labels", "states", "fields"])
     code, result = told(capsys, "convert", there, back)
     assert (code, result["episodes"], result["format"]) == (0, 6, "lerobot")
+    assert result["lacks"] == ["labels", "states", "fields"]
     assert np.array_equal(Dataset(back)[5].frames, Dataset(source)[5].frames)
+    assert told(capsys, "inspect", back)[1]["lacks"] == ["labels", "states", "fields"]
+    needy = {
+        "annotate": ([f"out={tmp_path / 'a'}"], "labels for annotate"),
+        "probe": (["encoders=[]", f"out={tmp_path / 'probe.json'}"], "labels and states for probe"),
+        "encode": (["encoder=none", f"out={tmp_path / 'o'}"], "labels for objects.masks=simulator"),
+    }
+    for verb, (words, wanted) in needy.items():
+        code, result = told(capsys, verb, f"episodes={back}", *words)
+        assert code == 3 and f"{back} must have {wanted}" in result["error"]["message"]
+        assert "the format that it was imported from does not keep them" in result["error"]["message"]
 
 
 @pytest.mark.parametrize(

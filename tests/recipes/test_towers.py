@@ -12,6 +12,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from worldrl.data.scenes import write_scenes
 from worldrl.errors import ConfigError
+from worldrl.facts import known
 from worldrl.language.towers_fit import Plan
 from worldrl.language.two_tower import TwoTower
 from worldrl.recipes.studies import towers as recipe
@@ -55,6 +56,10 @@ def stock(tmp_path_factory: pytest.TempPathFactory) -> Stock:
         plan=Plan(steps=2, batch=4, scenes=2, every=2),
     )  # fmt: skip
     return made
+
+
+def test_the_card_of_towers_tells_what_they_learned_from(stock: Stock) -> None:
+    assert known(stock.towers("random", 0))["scenes"] == 24
 
 
 def test_towers_are_made_frozen_and_follow_from_their_seed(stock: Stock, tmp_path: Path) -> None:

@@ -12,12 +12,14 @@ from worldrl import checkpoint
 from worldrl.agents.actor_critic import ActorCritic
 from worldrl.data.buffer import ReplayBuffer
 from worldrl.errors import ConfigError
+from worldrl.facts import known
 from worldrl.observation import ObservationPipeline
 from worldrl.recipes import robust, train
 from worldrl.recipes.config import compose
 from worldrl.recipes.results import figures_of
 from worldrl.recipes.telling import curves_path
 from worldrl.storm.model import StormWorldModel
+from worldrl.verification import verify_tree
 
 TINY = [
     "steps=80", "warmup=40", "every=8", "checks=1", "episodes=3", "storm.size=tiny", "storm.batch_size=2",
@@ -44,6 +46,13 @@ def test_a_run_leaves_what_it_promises(tmp_path: Path, inputs: str) -> None:
     assert summary["masks"] == ("none" if inputs == "visual" else "simulator")
     assert summary["real_steps"] == 80
     assert 0.0 <= summary["success"] <= 1.0
+    for part in ("observation", "model", "agent", "starts"):
+        text = (out / part / "README.md").read_text()
+        assert "| Task | worldrl/Touch-v0 |" in text and f"| What it is shown | {inputs} |" in text
+        assert f"| Masks | {summary['masks']} |" in text and "| Real steps it learned from | 80 |" in text
+    assert f"| Success in MuJoCo | {100 * summary['success']:.1f} % [" in (out / "agent" / "README.md").read_text()
+    assert known(out / "agent")["imagined_ret"] == summary["imagined_ret"]
+    assert verify_tree(out).damaged == ()
     assert f"inputs: {inputs}" in result.text
 
 

@@ -4,14 +4,11 @@ Seeds are cut into shards before anything starts, and each shard has its writer 
 whatever the number of processes, and however often recording was stopped and went on.
 """
 
-import multiprocessing
-import signal
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,10 +18,8 @@ from worldrl.data.dataset import Dataset, DatasetWriter
 from worldrl.data.manifest import plain
 from worldrl.data.missing import find_lack
 from worldrl.data.rollout import Actor, AnyEnv, roll_out
-from worldrl.errors import DataError, WorldRLError
+from worldrl.data.workers import work_side_by_side
 from worldrl.types import Episode, SimulatedEnv
-
-GRACE_S = 10.0  # for a worker to write what is whole
 
 
 @dataclass(frozen=True)
@@ -118,7 +113,7 @@ def collect(
         if workers == 1:
             _record(jobs[0], report.count)
         else:
-            _record_in_processes(jobs, report.count, timeout_s)
+            work_side_by_side(_record, jobs, count=report.count, timeout_s=timeout_s)
     return Dataset(folder)
 
 
@@ -218,82 +213,3 @@ def _fill(
         count()
 
     roll_out(envs, actor, seeds=seeds, record=True, policy=work.policy, beyond=work.beyond, on_episode=keep)
-
-
-def _record_in_processes(jobs: list[_Work], count: Callable[[], None], timeout_s: float) -> None:
-    context = multiprocessing.get_context("spawn")
-    workers: dict[Connection, Any] = {}
-    try:
-        for job in jobs:
-            ours, theirs = context.Pipe(duplex=False)
-            workers[ours] = process = context.Process(target=_serve, args=(theirs, job), daemon=True)
-            process.start()
-            theirs.close()
-        _watch(dict(workers), count, timeout_s)
-    finally:
-        for process in workers.values():
-            if process.pid is not None and process.is_alive():
-                process.terminate()
-        for connection, process in workers.items():
-            _end(process)
-            connection.close()
-
-
-def _serve(connection: Connection, work: _Work) -> None:
-    """Be a worker: send None for every episode, "done" at the end, or the error that stopped it."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt_once)
-    try:
-        _record(work, lambda: connection.send(None))
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)  # it ends by itself, and a signal would interrupt that
-        connection.send("done")
-    except BrokenPipeError:  # the parent is gone
-        return
-    except WorldRLError as error:
-        connection.send(error)
-    except Exception as error:
-        connection.send(DataError(f"a worker failed with {type(error).__name__}: {error}. Try it with workers=1."))
-    except KeyboardInterrupt:
-        return
-
-
-def _interrupt_once(number: int, frame: object) -> None:
-    """Stop in good order; a second signal must not cut off the writing of what is whole."""
-    for further in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(further, signal.SIG_IGN)
-    raise KeyboardInterrupt
-
-
-def _watch(running: dict[Connection, Any], count: Callable[[], None], timeout_s: float) -> None:
-    """Listen until every worker is done; raise what one of them raised."""
-    while running:
-        heard = wait(list(running), timeout_s)
-        if not heard:
-            raise DataError(f"workers must finish an episode within {timeout_s:g} s, got none: they seem to hang.")
-        for connection in heard:
-            assert isinstance(connection, Connection)
-            try:
-                message = connection.recv()
-            except EOFError:
-                process = running[connection]
-                process.join(GRACE_S)
-                raise DataError(
-                    f"a worker died with exit code {process.exitcode}: its finished shards are kept. "
-                    "Use fewer workers if memory ran out, and collect the rest."
-                ) from None
-            if isinstance(message, BaseException):
-                raise message
-            if message == "done":
-                del running[connection]
-            else:
-                count()
-
-
-def _end(process: Any) -> None:
-    """Wait for a worker that was asked to stop, then make it."""
-    if process.pid is not None:
-        process.join(GRACE_S)
-        if process.is_alive():
-            process.kill()
-            process.join()

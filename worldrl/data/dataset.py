@@ -9,7 +9,6 @@ import hashlib
 import json
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -56,6 +55,7 @@ class DatasetWriter:
         env_id: The environment's gymnasium id.
         env_kwargs: The keyword arguments it was made with, as plain JSON values.
         objects: The names of its labelled objects, in order.
+        lacks: What of them is only filled in, by the names of ``Episode``: what another format did not keep.
         episodes_per_shard: Episodes in a full shard.
         writer: A number from `claim_writer`, which the caller releases; None claims one.
 
@@ -72,6 +72,7 @@ class DatasetWriter:
         env_id: str,
         env_kwargs: Mapping[str, Any],
         objects: Sequence[str],
+        lacks: Sequence[str] = (),
         episodes_per_shard: int = 25,
         writer: int | None = None,
     ) -> None:
@@ -79,7 +80,9 @@ class DatasetWriter:
             raise ValueError(f"episodes_per_shard must be at least 1, got {episodes_per_shard}.")
         self.folder = Path(folder)
         self.episodes_per_shard = episodes_per_shard
-        self._about: dict[str, Any] = {"env_id": env_id, "env_kwargs": plain(env_kwargs), "objects": tuple(objects)}
+        self._about: dict[str, Any] = {
+            "env_id": env_id, "env_kwargs": plain(env_kwargs), "objects": tuple(objects), "lacks": tuple(lacks)
+        }  # fmt: skip
         self._manifest: Manifest | None = None
         if (self.folder / NAME).exists():
             self._manifest = read_manifest(self.folder)
@@ -209,7 +212,7 @@ class Dataset:
 
     def identity(self) -> str:
         """Return what tells these episodes from others: a hash of the manifest, and of shards, seeds and lengths."""
-        digest = hashlib.sha256(json.dumps(asdict(self.manifest), sort_keys=True, default=str).encode())
+        digest = hashlib.sha256(json.dumps(self.manifest.to_json(), sort_keys=True, default=str).encode())
         for (path, index), record in zip(self._entries, self._each(), strict=True):
             digest.update(f"{path.name} {index} {record.seed} {record.length} {record.policy}\n".encode())
         return digest.hexdigest()
@@ -240,6 +243,22 @@ class Dataset:
         view = copy.copy(self)
         view._entries = [self._entries[index] for index in chosen]
         return view
+
+    def require(self, *parts: str, by: str) -> None:
+        """Refuse episodes that came from a format which does not keep what is needed.
+
+        Args:
+            parts: What is needed, by the names of ``Episode``.
+            by: Who needs it, for the sentence.
+
+        Raises:
+            DataError: If the data set lacks one.
+        """
+        if missing := [part for part in parts if part in self.manifest.lacks]:
+            raise DataError(
+                f"{self.folder} must have {' and '.join(missing)} for {by}, got none: the format that it was imported "
+                f"from does not keep them; {RECORD_SOME}."
+            )
 
     def verify(self) -> None:
         """Read everything once.

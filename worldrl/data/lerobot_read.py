@@ -11,7 +11,7 @@ import numpy as np
 
 from worldrl.checkpoint import read_json
 from worldrl.data.dataset import Dataset, DatasetWriter
-from worldrl.data.lerobot_info import EXTRAS, NOTES, Info, fill, parquet, read_info, readable
+from worldrl.data.lerobot_info import EXTRAS, NOT_KEPT, NOTES, Info, fill, parquet, read_info, readable
 from worldrl.data.lerobot_video import Film
 from worldrl.errors import CheckpointError, DataError
 from worldrl.types import Array, Episode
@@ -35,7 +35,7 @@ def import_lerobot(
 
     What `export_lerobot` wrote comes back but for labels (zeros), simulator states (``s = 0``: such episodes cannot be
     replayed) and model fields. In a foreign one the observation after the last action is not there: the one before it
-    is repeated. Its actions must be in ``[-1, 1]``.
+    is repeated. Its actions must be in ``[-1, 1]``. What is only filled in, the manifest names under ``lacks``.
 
     Args:
         root: The folder with ``meta/info.json``.
@@ -58,7 +58,7 @@ def import_lerobot(
     known = _extras(root, info) if notes else None
     about: dict[str, Any] = {
         "env_id": env_id or str(notes.get("env_id", root.name)), "env_kwargs": notes.get("env_kwargs", {}),
-        "objects": [],
+        "objects": [], "lacks": _lacks(info),
     }  # fmt: skip
     with (
         closing(_episodes(info, image)) as found,
@@ -69,6 +69,12 @@ def import_lerobot(
             with readable(root / NOTES if extra else root, beyond=_beyond(i)):
                 writer.add(_episode(rows, frames, extra, state=state, policy=policy))
     return Dataset(folder)
+
+
+def _lacks(info: Info) -> list[str]:
+    """Return what its episodes do not say: what the format has no place for, and columns that need not be there."""
+    columns = {"success": "next.success", "rews": "next.reward"}
+    return [*NOT_KEPT, *(name for name, column in columns.items() if column not in info.features)]
 
 
 def _episodes(info: Info, image: str) -> Generator[tuple[dict[str, Any], Array], None, None]:

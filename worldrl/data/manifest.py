@@ -20,7 +20,7 @@ from worldrl.types import Episode
 FORMAT = 1
 NAME = "manifest.json"
 RECORD_SOME = "record some with worldrl collect"
-_AGREED = ("env_id", "env_kwargs", "objects", "frame_shape", "proprio_dim", "act_dim", "state_dim")
+_AGREED = ("env_id", "env_kwargs", "objects", "frame_shape", "proprio_dim", "act_dim", "state_dim", "lacks")
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ class Manifest:
         commit: The git commit of the package's own checkout, or None.
         created: When it was first written, in UTC.
         format: The version of this layout.
+        lacks: What the format that the episodes came from does not keep, so that it is only filled in here, by the
+            names of ``Episode``; nothing for recorded ones. The file names it only where there is something.
     """
 
     env_id: str
@@ -52,9 +54,17 @@ class Manifest:
     commit: str | None
     created: str
     format: int = FORMAT
+    lacks: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what the file holds."""
+        told = asdict(self)
+        return told if self.lacks else {name: value for name, value in told.items() if name != "lacks"}
 
 
-def describe(episode: Episode, *, env_id: str, env_kwargs: Mapping[str, Any], objects: Sequence[str]) -> Manifest:
+def describe(
+    episode: Episode, *, env_id: str, env_kwargs: Mapping[str, Any], objects: Sequence[str], lacks: Sequence[str] = ()
+) -> Manifest:
     """Return the manifest of a data set whose first episode is ``episode``.
 
     Raises:
@@ -71,6 +81,7 @@ def describe(episode: Episode, *, env_id: str, env_kwargs: Mapping[str, Any], ob
         versions=_versions(),
         commit=_commit(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        lacks=tuple(lacks),
     )
 
 
@@ -119,7 +130,7 @@ def put_manifest(folder: Path, manifest: Manifest) -> Manifest:
     if not path.exists():
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            write_json(staged, asdict(manifest))
+            write_json(staged, manifest.to_json())
             _link(staged, path)
         except OSError as error:
             raise StorageError(f"{path} cannot be written: {error}. Choose another folder.") from error
@@ -183,6 +194,7 @@ def _parse(value: Mapping[str, Any]) -> Manifest:
         commit=value["commit"],
         created=value["created"],
         format=value["format"],
+        lacks=tuple(map(str, value.get("lacks", ()))),
     )
 
 

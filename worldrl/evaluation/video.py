@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from worldrl.checkpoint import sweep
+from worldrl.disk import sweep
 from worldrl.errors import ConfigError, DataError, StorageError
 
 Frame = npt.NDArray[np.uint8]

@@ -48,6 +48,7 @@ def run(config: Config) -> Result:
     from worldrl.objects import Annotations
 
     dataset = Dataset(need(config.episodes, "data set"))
+    dataset.require("labels", by="annotate")
     objects = tuple(dataset.manifest.objects)
     if len(objects) >= len(COLOURS):
         raise ConfigError(f"objects must be fewer than {len(COLOURS)} to be painted, got {len(objects)}.")

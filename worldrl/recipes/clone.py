@@ -11,7 +11,7 @@ from worldrl.facts import tell
 from worldrl.recipes.boards import check_boards
 from worldrl.recipes.demonstrations import DEMONSTRATORS, demonstrations
 from worldrl.recipes.options import check_positive, option
-from worldrl.recipes.parts import need, pipeline_at, tokens_of, use_threads
+from worldrl.recipes.parts import encoder_name, need, pipeline_at, tokens_of, use_threads
 from worldrl.recipes.results import Result
 from worldrl.recipes.stages import keeping, kept_beside
 from worldrl.recipes.telling import lessons, say
@@ -90,7 +90,10 @@ def run(config: Config) -> Result:
             )
             real_steps = sum(len(acts) for acts in tokens.acts)
             policy.save_pretrained(Path(config.out), origin=Origin(pipeline.hash, real_steps))
-            tell(Path(config.out), task=dataset.manifest.env_id, masks=pipeline.masks, episodes=len(good))
+            tell(
+                Path(config.out), task=dataset.manifest.env_id, masks=pipeline.masks, encoder=encoder_name(pipeline),
+                episodes=len(good),
+            )  # fmt: skip
     gates = policy.gates()
     shares = [] if gates is None else gates.gate.clamp(0, 1).tolist()
     seen = ", ".join(f"{name} {share:.2f}" for name, share in zip(pipeline.objects, shares, strict=False))

@@ -20,6 +20,7 @@ def demonstrations(dataset: Any, *, folder: str, own: bool = False) -> Any:
     Raises:
         DataError: If there is none.
     """
+    dataset.require("success", by="choosing demonstrations")
     wanted = (*DEMONSTRATORS, *OWN) if own else DEMONSTRATORS
     good = [i for i, e in enumerate(dataset) if e.policy in wanted and e.success.any()]
     if not any(dataset.policies[i] in DEMONSTRATORS for i in good):

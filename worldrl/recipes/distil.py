@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from worldrl.errors import ConfigError
+from worldrl.facts import tell_whole
 from worldrl.recipes.boards import check_boards
 from worldrl.recipes.config import changes
 from worldrl.recipes.demonstrations import OWN
@@ -16,7 +17,7 @@ from worldrl.recipes.fidelity import decisions, judgements, load_policies, predi
 from worldrl.recipes.fidelity_table import told_share
 from worldrl.recipes.held_out import check_share, pass_on, split_of
 from worldrl.recipes.options import check_json, check_positive, option
-from worldrl.recipes.parts import make_env, need, pipeline_at, seeds_for, tokens_of, use_threads, versions
+from worldrl.recipes.parts import encoder_name, make_env, need, pipeline_at, seeds_for, tokens_of, use_threads, versions
 from worldrl.recipes.results import Result
 from worldrl.recipes.stages import kept_beside, stops_of
 from worldrl.recipes.table import markdown
@@ -90,7 +91,7 @@ def run(config: Config) -> Result:
     cache = Path(config.features) if config.features else None
     with pipeline_at(need(config.observation, "observation pipeline"), cache) as pipeline:
         pipeline.require(world.model.pipeline, owner=config.world)
-        masks = pipeline.masks
+        masks, encoder = pipeline.masks, encoder_name(pipeline)
         tokens = tokens_of(dataset, pipeline)
         policies = load_policies(config.policies, pipeline)
         starts = _starts(config, dataset.manifest) if policies else []
@@ -101,6 +102,10 @@ def run(config: Config) -> Result:
         student = _taught(config, world.model, tokens, tokens.subset(train), unseen, lesson.training("distil"))
         replace(world, model=student).save_pretrained(Path(config.out))
         pass_on(at, Path(config.out), dataset, config.held_out)
+        tell_whole(
+            Path(config.out), task=world.task, masks=masks, encoder=encoder, episodes=world.firsts,
+            real_steps=world.real_steps,
+        )  # fmt: skip
     ways: dict[str, Any] = {}
     for way, model in (("teacher", world.model), ("student", student)):
         say(f"measuring the {way}")

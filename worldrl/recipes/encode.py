@@ -63,6 +63,8 @@ def _fit(config: Config, dataset: Any, cache: Path | None) -> Any:
     check_observation(config.encoder, config.objects, config.pixels, size=min(dataset.manifest.frame_shape[:2]))
     if config.pixels:
         return FramePipeline(config.pixels)
+    if config.objects.masks == "simulator":
+        dataset.require("labels", by="objects.masks=simulator (objects.masks=none needs none)")
     frames, proprio, labels = _sample(dataset, config.frames, config.seed)
     with encoder_for(config.encoder, cache) as encoder:
         return fit_pipeline(

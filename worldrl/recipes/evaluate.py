@@ -10,7 +10,7 @@ from omegaconf import MISSING
 from worldrl.errors import ConfigError
 from worldrl.facts import tell
 from worldrl.recipes.collect import absolute, acting
-from worldrl.recipes.measurement import IMAGINED, held_out, imagine, save
+from worldrl.recipes.measurement import IMAGINED, held_out, imagine, save, success_told
 from worldrl.recipes.options import ClusterOptions, EnvOptions, check_cluster, check_positive, option
 from worldrl.recipes.parts import need, use_threads
 from worldrl.recipes.results import Result
@@ -84,7 +84,6 @@ def run(config: Config) -> Result:
 
 def _tell(path: Path, report: Any) -> None:
     """Put the figures of a report into the model card of its policy."""
-    low, high = (round(100 * bound, 1) for bound in (report.interval.low, report.interval.high))
-    success = f"{100 * report.success:.1f} % [{low}, {high}] of {report.episodes} held-out episodes"
+    success = success_told(report.success, report.interval.low, report.interval.high, episodes=report.episodes)
     facts = {"task": report.task, "masks": report.masks, "encoder": report.encoder, "real_success": success}
     tell(path, **facts | ({} if report.imagined_success is None else {"imagined_success": report.imagined_success}))

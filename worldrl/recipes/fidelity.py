@@ -59,6 +59,8 @@ def run(config: Config) -> Result:
     use_threads(config.threads)
     world = World.from_pretrained(at := need(config.world, "world"))
     dataset = Dataset(need(config.episodes, "data set"))
+    if config.policies:
+        dataset.require("states", by="replaying what policies imagine")
     cache = Path(config.features) if config.features else None
     held = split_of(at, dataset, config.held_out)[1]
     unseen = dataset.subset(held)

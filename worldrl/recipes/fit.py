@@ -8,7 +8,7 @@ import numpy as np
 from omegaconf import MISSING
 
 from worldrl.errors import ConfigError
-from worldrl.facts import tell
+from worldrl.facts import tell_whole
 from worldrl.recipes.boards import check_boards
 from worldrl.recipes.demonstrations import OWN
 from worldrl.recipes.fit_data import Task, task_at
@@ -247,7 +247,10 @@ def _save(config: Config, task: Task, model: Any, told: Lessons) -> None:
         ),
         decoder=decoder,
     ).save_pretrained(out)
-    tell(out, masks=task.masks)
+    tell_whole(
+        out, task=task.dataset.manifest.env_id, masks=task.masks, encoder=task.encoder, episodes=len(begun),
+        real_steps=task.dataset.num_steps,
+    )  # fmt: skip
     note(out, task.dataset, config.held_out)
     checkpoint.write_json(out / "fidelity.json", figures)
     say(

@@ -7,7 +7,7 @@ from typing import Any
 
 from worldrl.recipes.fit_drawing import visual_decoder
 from worldrl.recipes.held_out import split
-from worldrl.recipes.parts import need, pipeline_at, tokens_of
+from worldrl.recipes.parts import encoder_name, need, pipeline_at, tokens_of
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Task:
         visual: Draws visual tokens as ``encode`` made it; None where there are none.
         tokenizer: Makes visual tokens; None where there are none.
         masks: Who segments.
+        encoder: Name of the encoder; ``none`` where there is none.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Task:
     visual: Any
     tokenizer: Any
     masks: str
+    encoder: str
 
 
 def task_at(
@@ -89,4 +91,5 @@ def task_at(
             visual=visual_decoder(pipeline) if pipeline.visual else None,
             tokenizer=pipeline.tokenizer,
             masks=pipeline.masks,
+            encoder=encoder_name(pipeline),
         )

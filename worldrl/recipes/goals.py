@@ -9,10 +9,11 @@ import numpy as np
 from omegaconf import MISSING
 
 from worldrl.errors import ConfigError, DataError
+from worldrl.facts import tell
 from worldrl.recipes.boards import check_boards
 from worldrl.recipes.held_out import check_share
 from worldrl.recipes.options import check_positive, option
-from worldrl.recipes.parts import make_env, need, pipeline_at, tokens_of, use_threads
+from worldrl.recipes.parts import encoder_name, make_env, need, pipeline_at, tokens_of, use_threads
 from worldrl.recipes.results import Result
 from worldrl.recipes.telling import lessons, say
 from worldrl.recipes.text_goals import TEXT, Goals
@@ -67,15 +68,20 @@ def run(config: Config) -> Result:
     cache = Path(config.features) if config.features else None
     with pipeline_at(need(config.observation, "observation pipeline"), cache) as pipeline:
         pipeline.require(world.model.pipeline, owner=config.world)
+        seen = {"masks": pipeline.masks, "encoder": encoder_name(pipeline)}
         parts = [described(need(folder, "data set"), pipeline) for folder in config.episodes]
     if any(part.wordings != parts[0].wordings for part in parts):
         raise DataError("episodes must be of environments that describe the same states in the same words.")
     goals = fit(config, world, parts)
     goals.save_pretrained(Path(config.out))
+    episodes, steps = sum(len(part.holds) for part in parts), sum(len(one) - 1 for part in parts for one in part.holds)
+    tell(Path(config.out), task=world.task, episodes=episodes, real_steps=steps, **seen)
     known = goals.reader.descriptions
     told = f"{len(known.states)} states in {len(known.sentences)} statements"
     say(f"goals {config.out}: {told} ({', '.join(known.states)})")
-    return Result("", {"out": config.out, "states": known.states, "statements": len(known.sentences)})
+    return Result(
+        "", {"out": config.out, "states": known.states, "statements": len(known.sentences), "episodes": episodes}
+    )
 
 
 def described(folder: Path, pipeline: Any) -> Described:
@@ -87,6 +93,7 @@ def described(folder: Path, pipeline: Any) -> Described:
     from worldrl.data.dataset import Dataset
 
     dataset = Dataset(folder)
+    dataset.require("states", by="goals")
     about = dataset.manifest
     env = make_env(about.env_id, {**about.env_kwargs, "drawing": False}).unwrapped
     if not getattr(env, "descriptions", None):

@@ -73,6 +73,7 @@ def run(config: Config) -> Result:
 
     use_threads(config.threads)
     dataset = Dataset(need(config.episodes, "data set"))
+    dataset.require("labels", by="masks")
     annotations = Annotations.from_pretrained(need(config.annotations, "annotations"))
     size = dataset.manifest.frame_shape[:2]
     annotations.require(task=dataset.manifest.env_id, size=(size[0], size[1]))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from worldrl.recipes.options import EnvOptions
-from worldrl.recipes.parts import make_env, make_envs, need, pipeline_at, seeds_for
+from worldrl.recipes.parts import encoder_name, make_env, make_envs, need, pipeline_at, seeds_for
 from worldrl.recipes.telling import bar
 
 IMAGINED = 128
@@ -66,7 +66,7 @@ class HeldOut:
             task=self.task,
             policy=name,
             masks=self.pipeline.masks,
-            encoder="none" if self.pipeline.encoder is None else self.pipeline.encoder.name,
+            encoder=encoder_name(self.pipeline),
             outcomes=[outcome.success for outcome in outcomes],
             lengths=[outcome.length for outcome in outcomes],
             seeds=list(self.seeds),
@@ -106,6 +106,11 @@ def imagine(world: Any, policy: Any, *, episodes: int, seed: int) -> float:
 
     env = ImaginedVectorEnv(world.model, world.starts, num_envs=min(episodes, world.firsts), horizon=world.horizon)
     return try_out(env, policy, seed=seed).success
+
+
+def success_told(success: float, low: float, high: float, *, episodes: int) -> str:
+    """Return a success in MuJoCo as a model card tells it; success and interval are shares."""
+    return f"{100 * success:.1f} % [{round(100 * low, 1)}, {round(100 * high, 1)}] of {episodes} held-out episodes"
 
 
 def save(reports: Sequence[Any], path: Path, *, seed: int) -> list[Any]:

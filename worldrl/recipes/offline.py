@@ -11,7 +11,7 @@ from worldrl.facts import tell
 from worldrl.recipes.boards import check_boards
 from worldrl.recipes.demonstrations import demonstrations
 from worldrl.recipes.options import check_positive, option
-from worldrl.recipes.parts import need, pipeline_at, tokens_of, use_threads
+from worldrl.recipes.parts import encoder_name, need, pipeline_at, tokens_of, use_threads
 from worldrl.recipes.results import Result
 from worldrl.recipes.stages import keeping, kept_beside
 from worldrl.recipes.telling import Training, lessons, say
@@ -95,7 +95,10 @@ def run(config: Config) -> Result:
         with kept_beside(config.out, every=config.keep_every), lessons(config, "offline") as told:
             policy, loss, steps = learn(config, dataset, pipeline, told.training(config.method))
             policy.save_pretrained(Path(config.out), origin=Origin(pipeline.hash, steps))
-            tell(Path(config.out), task=dataset.manifest.env_id, masks=pipeline.masks, episodes=len(dataset))
+            tell(
+                Path(config.out), task=dataset.manifest.env_id, masks=pipeline.masks, encoder=encoder_name(pipeline),
+                episodes=len(dataset),
+            )  # fmt: skip
     say(f"learnt {config.out}: {config.method}, {steps} steps of {config.episodes}, loss {loss:.4f}")
     return Result("", {"out": config.out, "method": config.method, "steps": steps, "loss": loss})
 
@@ -137,6 +140,7 @@ def learn_from_everything(config: Config, dataset: Any, pipeline: Any, training:
         if config.method == "td3_bc"
         else Iql(policy, **asdict(config.iql), **common)
     )
+    dataset.require("success", by=config.method)
     tokens = tokens_of(dataset, pipeline)
     experience = Experience.of(tokens.obs, tokens.acts, tokens.success)
     loss = learn(

@@ -179,6 +179,11 @@ def use_threads(count: int) -> None:
         torch.set_num_threads(count)
 
 
+def encoder_name(pipeline: Any) -> str:
+    """Return what reports and model cards call the encoder that a pipeline looks through."""
+    return "none" if pipeline.encoder is None else str(pipeline.encoder.name)
+
+
 def need(path: str, what: str) -> Path:
     """Return a path that must exist; ``hub:owner/name`` is downloaded.
 

@@ -65,6 +65,7 @@ def run(config: Config) -> Result:
 
     use_threads(config.threads)
     dataset = Dataset(need(config.episodes, "data set"))
+    dataset.require("labels", "states", by="probe")
     options = [EncoderOptions(name, None, random, config.seed) for name in config.encoders for random in (False, True)]
     for one in options:
         check_observation(one, ObjectOptions(), 0, size=min(dataset.manifest.frame_shape[:2]))

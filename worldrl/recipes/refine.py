@@ -14,7 +14,7 @@ from omegaconf import MISSING
 
 from worldrl.envs.guards import Guards
 from worldrl.errors import ConfigError, NumericsError
-from worldrl.facts import tell
+from worldrl.facts import known, tell
 from worldrl.recipes.boards import check_boards
 from worldrl.recipes.options import check_positive, option
 from worldrl.recipes.parts import need, use_threads
@@ -120,7 +120,7 @@ def _refine(config: Config, training: Training) -> Result:
     for path, one in {**others, config.out: chosen}.items():
         policy.load_state_dict(one.state)
         policy.save_pretrained(Path(path), origin=origin)
-        tell(Path(path), task=world.task, imagined_success=one.trial.success)
+        tell(Path(path), task=world.task, imagined_success=one.trial.success, **_seen(config))
     result = {
         "imagined_success": chosen.trial.success,
         "imagined_success_before": candidates[0].trial.success,
@@ -143,6 +143,11 @@ def _refine(config: Config, training: Training) -> Result:
         f"kept the candidate of step {chosen.steps}, {imagined_steps} imagined and 0 real steps"
     )
     return Result("", {"out": config.out} | result)
+
+
+def _seen(config: Config) -> dict[str, Any]:
+    """Return what the world knows of what it saw, for the policy's card; the policy saw nothing else to refine by."""
+    return {name: value for name, value in known(config.world).items() if name in ("masks", "encoder", "episodes")}
 
 
 def _policy(config: Config, path: str) -> tuple[Any, Any]:

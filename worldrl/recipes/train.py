@@ -14,8 +14,10 @@ from omegaconf import MISSING
 
 from worldrl import signals
 from worldrl.errors import ConfigError
+from worldrl.facts import tell, tell_whole
 from worldrl.recipes.boards import check_boards
 from worldrl.recipes.lasting import Stretch, keep, recall
+from worldrl.recipes.measurement import success_told
 from worldrl.recipes.options import (
     EncoderOptions,
     EnvOptions,
@@ -25,7 +27,7 @@ from worldrl.recipes.options import (
     check_positive,
     option,
 )
-from worldrl.recipes.parts import encoder_for, fit_pipeline, make_env, seeds_for, use_threads, versions
+from worldrl.recipes.parts import encoder_for, encoder_name, fit_pipeline, make_env, seeds_for, use_threads, versions
 from worldrl.recipes.results import Result
 from worldrl.recipes.stages import is_taken, kept_beside, kept_for
 from worldrl.recipes.telling import Training, bar, lessons, say
@@ -152,12 +154,23 @@ def _run(config: Config, training: Training) -> Result:
     }  # fmt: skip
     checkpoint.write_json(out / "summary.json", summary)
     low, high = figures["interval"]
+    _describe(config, figures, masks=masks, encoder=encoder_name(pipeline), imagined=summary["imagined_steps"])
     text = (
         f"{config.env.id}, inputs: {config.inputs}, masks: {masks}, {config.steps} real steps: success "
         f"{100 * figures['success']:.0f} % [{100 * low:.0f}, {100 * high:.0f}], return {figures['ret']:.2f} "
         f"(imagined {figures['imagined_ret']:.2f}); {out / 'summary.json'}"
     )
     return Result(text, {"out": out} | summary)
+
+
+def _describe(config: Config, figures: dict[str, Any], *, masks: str, encoder: str, imagined: int) -> None:
+    """Put what is known of a run into the cards of what it made."""
+    out, success = Path(config.out), success_told(figures["success"], *figures["interval"], episodes=config.episodes)
+    tell_whole(out, task=config.env.id, masks=masks, encoder=encoder, inputs=config.inputs, real_steps=config.steps)
+    tell(
+        out / "agent", imagined_steps=imagined, real_success=success, real_ret=figures["ret"],
+        imagined_ret=figures["imagined_ret"],
+    )  # fmt: skip
 
 
 def _pipeline(config: Config, env: Any, lived: Lived, encoder: Any) -> Any:

@@ -16,7 +16,7 @@ from torch.nn.functional import pad
 
 from worldrl import checkpoint
 from worldrl.encoders.thumbnails import SIZE, shrink, to_frames
-from worldrl.encoders.tokenizer import emphasis
+from worldrl.encoders.tokenizer_fit import emphasis
 from worldrl.resuming import Parts, Progress, Stops, run_steps
 from worldrl.types import Array
 

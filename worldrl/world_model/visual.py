@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from worldrl import checkpoint
 from worldrl.encoders.thumbnails import shrink, to_frames
-from worldrl.encoders.tokenizer import CHUNK, NUMBERS, FrameDecoder, FrameTokenizer, emphasis
+from worldrl.encoders.tokenizer import CHUNK, NUMBERS, FrameDecoder, FrameTokenizer
+from worldrl.encoders.tokenizer_fit import emphasis
 from worldrl.errors import NumericsError
 from worldrl.world_model.decoder import TokenDecoder
 

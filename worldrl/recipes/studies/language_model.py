@@ -4,6 +4,7 @@ from pathlib import Path
 
 from worldrl.encoders.frozen import seeded
 from worldrl.errors import ConfigError
+from worldrl.facts import tell
 from worldrl.language.causal_lm import WordLM
 from worldrl.language.documents import documents, vocabulary
 from worldrl.language.lm_fit import fit_language_model
@@ -39,3 +40,4 @@ def make(folder: Path, *, stock: Stock, what: str, seed: int, steps: int = STEPS
     model = seeded(lambda: WordLM(vocabulary(), width=WIDTH, depth=DEPTH, heads=HEADS), seed)
     fit_language_model(model, text, steps=steps, batch_size=BATCH, lr=RATE, seed=seed)
     model.save_pretrained(folder)
+    tell(folder, documents=len(text))

@@ -8,6 +8,7 @@ import numpy as np
 from worldrl.data.scenes import SceneSet
 from worldrl.encoders.frozen import Encoder, load_encoder, seeded
 from worldrl.errors import ConfigError
+from worldrl.facts import tell
 from worldrl.language.crops import View, at_random, whole
 from worldrl.language.image_tower import ImageTower
 from worldrl.language.text_tower import TOLD, TextTower
@@ -56,6 +57,7 @@ def make(
     )  # fmt: skip
     print(f"loss {losses[0]:.3f}, at last {np.mean(losses[-20:]):.3f}", flush=True)
     towers.save_pretrained(folder)
+    tell(folder, scenes=len(train), encoder=stem.name)
 
 
 def _whole(scenes: SceneSet, count: int, *, seed: int) -> Iterator[View]:

@@ -75,4 +75,5 @@ def _import(source: str, target: str, options: dict[str, str]) -> Result:
     bring = import_lerobot if theirs == "lerobot" else import_minari
     dataset = bring(source, target, env_id=options.get("env_id"))
     told = {"from": source, "to": target, "format": theirs, "episodes": len(dataset), "steps": dataset.num_steps}
-    return Result(f"{target} has {len(dataset)} episodes now, {dataset.num_steps} steps", told)
+    text, lacks = f"{target} has {len(dataset)} episodes now, {dataset.num_steps} steps", dataset.manifest.lacks
+    return Result(f"{text}; they lack {', '.join(lacks)}" if lacks else text, told | {"lacks": lacks})

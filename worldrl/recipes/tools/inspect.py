@@ -84,7 +84,8 @@ def _data_set(path: Path) -> dict[str, Any]:
         "path": str(path), "kind": "data set", "task": manifest.env_id, "env_kwargs": manifest.env_kwargs,
         "episodes": len(dataset), "steps": dataset.num_steps, "policies": policies,
         "frames": list(manifest.frame_shape), "proprio_dim": manifest.proprio_dim, "act_dim": manifest.act_dim,
-        "state_dim": manifest.state_dim, "objects": list(manifest.objects), "created": manifest.created,
+        "state_dim": manifest.state_dim, "objects": list(manifest.objects),
+        "lacks": list(manifest.lacks), "created": manifest.created,
         "versions": manifest.versions, "format": manifest.format,
     }  # fmt: skip
 
