@@ -89,6 +89,9 @@ def test_what_a_run_lacks_is_told_with_the_command_that_makes_it(run: Path) -> N
         assert re.search(rf"{re.escape(lack)} <code>worldrl {verb} ", text)
     (run / "evaluation.json").unlink()
     assert re.search("Success was not measured in MuJoCo. <code>worldrl evaluate ", unescape(page_of(run)))
+    (run / "summary.json").unlink()
+    found = re.search("The run has not ended. <code>worldrl demo (.*)</code> goes on with it", page_of(run))
+    assert found and "env.id=worldrl/Push-v0" in found[1] and f"out={run}" in unescape(found[1]).replace("'", "")
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
