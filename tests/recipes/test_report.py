@@ -68,6 +68,9 @@ def test_figures_are_those_of_the_evaluation_and_imagination_never_stands_alone(
     assert "15.0 % [5.0, 25.0]" in text and "35.0 % [25.0, 45.0]" in text
     assert "+20.0" in text and "[+5.0, +35.0]" in text
     assert "85.0 %" in text and "+50.0" in text and "masks: simulator" in text
+    assert "random weights" not in text
+    (run / "summary.json").write_text(json.dumps({"seed": 3, "encoder": "dinov2", "encoder_random_init": True}))
+    assert "encoder: dinov2 (random weights), seed 3" in page_of(run)
     assert "1,234" in text and "real steps during refinement</span><b>0</b>" in text
 
 

@@ -61,8 +61,8 @@ def invented(run: Run, measured: dict[str, Any] | None, task: str = "") -> str:
         lacks = page.missing("Imagined successes were not replayed.", commands.of(run, verb), does)
         return page.section(name, title, how, lacks)
     false, imagined = found["false_success"], found["imagined_success"]
-    text = f"{found['policy']}: {imagined['count']} of {imagined['trials']} episodes succeed in imagination; "
-    text += f"{false['count']} of these {false['trials']} fail in MuJoCo"
+    text = f"{found['policy']}: {imagined['count']} of {imagined['trials']} episodes succeed in imagination"
+    text += f"; {false['count']} of these {false['trials']} fail in MuJoCo" if false["trials"] else ""
     text += f" ({wording.percent(false['share'])} {wording.span(false['interval'])})." if false["trials"] else "."
     drawn = [
         f"<figure>{_picture(one)}<figcaption>Start {one['seed']}: probability of success {one['probability']:.2f}, "

@@ -14,7 +14,9 @@ def report(run: Run, measured: Mapping[str, dict[str, Any]]) -> str:
     known = {str(data["env"]["id"]): None for data in run.data.values() if "env" in data}
     named = ((run.config or {}).get("env") or {}).get("id")
     task = summary.get("task") or run.facts.get("task") or named or ", ".join(known)
-    line = ", ".join(str(one) for one in (task, _masks(run), _seed(summary), "made by worldrl report") if one)
+    line = ", ".join(
+        str(one) for one in (task, _masks(run), _encoder(summary), _seed(summary), "made by worldrl report") if one
+    )
     return page.page(f"Run {run.folder.resolve().name}", line, _parts(run, measured))
 
 
@@ -207,6 +209,11 @@ def _said(run: Run) -> str:
 def _masks(run: Run) -> str:
     reports = (run.evaluation or {}).get("reports") or []
     return f"masks: {reports[0]['masks']}" if reports else ""
+
+
+def _encoder(summary: Mapping[str, Any]) -> str:
+    """Return who encodes where that is a control, which a table of names would not tell."""
+    return f"encoder: {summary['encoder']} (random weights)" if summary.get("encoder_random_init") else ""
 
 
 def _seed(summary: Mapping[str, Any]) -> str:
