@@ -180,7 +180,11 @@ def _known(known: dict[str, Any] | None) -> str:
         "success_recall": ("successes found", wording.percent),
         "hallucinated_success": ("failures taken for successes", wording.percent),
     }  # fmt: skip
-    return page.tiles((told, show(known[name]), "at fitting") for name, (told, show) in names.items() if name in known)
+    shown = [(told, show(known[name]), "at fitting") for name, (told, show) in names.items() if name in known]
+    if known.get("sharpness"):  # of visual tokens
+        before, after = (known["sharpness"][when]["psnr"] for when in ("before", "after"))
+        shown.append(("imagined frames, PSNR", f"{after:.1f} dB", f"{before:.1f} before their decoder was tuned"))
+    return page.tiles(shown)
 
 
 def _confusion(measured: dict[str, Any]) -> str:
