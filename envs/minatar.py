@@ -14,6 +14,8 @@ from worldrl.types import Array
 
 GAMES = ("asterix", "breakout", "freeway", "seaquest", "space_invaders")
 CELLS = 10
+CHOICES = {"n": "stay", "l": "left", "u": "up", "r": "right", "d": "down", "f": "fire"}
+"""What MinAtar's letters of actions mean."""
 COLOURS = np.array(
     [(20, 20, 30), (60, 180, 75), (230, 230, 240), (90, 90, 120), (230, 80, 60), (255, 225, 25), (0, 130, 200),
      (145, 30, 180), (70, 240, 240), (245, 130, 48), (128, 128, 0)], np.uint8,
@@ -50,6 +52,7 @@ class MinAtarEnv(gym.Env[Any, Any]):
             raise ConfigError(f"size must be at least {CELLS} and max_steps at least 1, got {size} and {max_steps}.")
         self._game = _make(game)
         self._acts = self._game.minimal_action_set()
+        self.choices = tuple(CHOICES[self._game.env.action_map[act]] for act in self._acts)
         self.objects = tuple(sorted(self._game.env.channels, key=self._game.env.channels.get))
         self.render_mode, self.size, self.max_steps, self._age = render_mode, size, max_steps, 0
         self._rows = np.arange(size) * CELLS // size

@@ -104,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if debug:
             traceback.print_exception(error)
         sentence, code = _verdict(error)
-        if not tell_launcher(sentence):
+        if not tell_launcher(sentence, code):
             print(f"worldrl: {sentence}", file=sys.stderr)
         if as_json:
             details = plain(getattr(error, "details", {}))

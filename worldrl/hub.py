@@ -23,7 +23,7 @@ def push_to_hub(
         repo_id: ``owner/name``.
         private: Whether a repository that is made is private.
         token: Of an account that may write; None for the one that is logged in.
-        revision: Branch; None for the main one.
+        revision: Branch, made from the main one if there is none; None for the main one.
 
     Raises:
         ConfigError: If the name is malformed, or the hub cannot be reached or refuses.
@@ -35,6 +35,8 @@ def push_to_hub(
     api = library().HfApi(token=token)
     try:
         api.create_repo(repo_id, private=private, exist_ok=True)
+        if revision is not None:
+            api.create_branch(repo_id, branch=revision, exist_ok=True)  # an upload to none that is there is refused
         done = api.upload_folder(
             repo_id=repo_id, folder_path=folder, revision=revision, ignore_patterns=[".tmp-*", "**/.tmp-*"],
             commit_message="Checkpoint of worldrl",

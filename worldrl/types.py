@@ -173,6 +173,13 @@ class Supported(Protocol):
         ...
 
 
+@runtime_checkable
+class Ensemble(Protocol):
+    """A world model that says how many ``members`` it has; one alone never disagrees with itself."""
+
+    members: int
+
+
 class SimulatedEnv(Protocol):
     """What every MuJoCo environment of this package has beyond gymnasium's own interface (``env.unwrapped``).
 

@@ -43,6 +43,19 @@ def test_a_saved_policy_has_a_card_with_the_front_matter_of_the_hub(policy: Path
     assert "a" * 13 not in text
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_hub_reads_the_front_matter_of_every_kind(kind: str, tmp_path: Path) -> None:
+    from huggingface_hub import ModelCard, ModelCardData
+
+    facts = {"task": "worldrl/Reach-v0", "masks": 'a: "b" | c\n---\n', "real_success": "25.0 % [14.2, 40.2]"}
+    checkpoint.save(tmp_path / "saved", kind=kind, config={"obs_shape": [6, 10]}, tensors={"a": torch.ones(1)})
+    tell(tmp_path / "saved", **facts)
+    data = ModelCard.load(tmp_path / "saved" / "README.md").data
+    assert isinstance(data, ModelCardData)
+    assert (data.library_name, data.license, data.pipeline_tag) == ("worldrl", "mit", KINDS[kind].pipeline or None)
+    assert data.tags == ["worldrl", *KINDS[kind].tags, "worldrl/Reach-v0"]
+
+
 def test_the_card_is_among_the_hashed_files_and_its_change_is_seen(policy: Path) -> None:
     assert verify_folder(policy).damaged == ()
     (policy / "README.md").write_text("mine")

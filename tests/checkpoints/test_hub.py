@@ -1,5 +1,6 @@
 """To the hub goes the folder as it is; from it comes what its manifest vouches for; no test needs a network."""
 
+import inspect
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,24 +15,45 @@ from worldrl.errors import CheckpointError, ConfigError
 from worldrl.hub import pull, push_to_hub
 
 
+def understood(function: Any, *args: Any, **kwargs: Any) -> None:
+    """Hold a call to the signature of the library that is installed."""
+    inspect.signature(function).bind(*args, **kwargs)
+
+
+API = huggingface_hub.HfApi
+SNAPSHOT = huggingface_hub.snapshot_download
+
+
 class FakeHub:
     """Repositories as folders: what ``HfApi`` and ``snapshot_download`` do, on this disk."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.private: dict[str, bool] = {}
+        self.branches: set[str | None] = {None, "main"}
 
     def HfApi(self, token: str | None = None) -> "FakeHub":  # noqa: N802 - its name
         return self
 
     def create_repo(self, repo_id: str, *, private: bool, exist_ok: bool) -> None:
+        understood(API.create_repo, self, repo_id, private=private, exist_ok=exist_ok)
         self.private[repo_id] = private
 
+    def create_branch(self, repo_id: str, *, branch: str, exist_ok: bool) -> None:
+        understood(API.create_branch, self, repo_id, branch=branch, exist_ok=exist_ok)
+        self.branches.add(branch)
+
     def upload_folder(self, *, repo_id: str, folder_path: Path, **rest: Any) -> str:
-        shutil.copytree(folder_path, self.root / repo_id, ignore=shutil.ignore_patterns(".tmp-*"))
+        understood(API.upload_folder, self, repo_id=repo_id, folder_path=folder_path, **rest)
+        if rest["revision"] not in self.branches:
+            raise ConnectionError(f"no branch {rest['revision']}")
+        shutil.copytree(
+            folder_path, self.root / repo_id, ignore=shutil.ignore_patterns(".tmp-*"), dirs_exist_ok=True
+        )  # fmt: skip
         return f"https://hub/{repo_id}"
 
     def snapshot_download(self, repo_id: str, **rest: Any) -> str:
+        understood(SNAPSHOT, repo_id, **rest)
         assert rest["allow_patterns"] == KEPT
         if not (self.root / repo_id).is_dir():
             raise ConnectionError("no such repository")
@@ -70,6 +92,11 @@ def test_what_is_pushed_is_the_folder_and_what_is_pulled_is_what_was_pushed(
     assert files(hub.root / "me" / "reach-world") == files(world)
     assert hub.private == {"me/reach-world": True}
     assert files(pull("me/reach-world", tmp_path / "back")) == files(world)
+
+
+def test_a_branch_that_is_not_there_is_made(hub: FakeHub, world: Path) -> None:
+    push_to_hub(world, "me/w", revision="trial")
+    assert "trial" in hub.branches
 
 
 def test_a_checkpoint_loads_by_its_name_on_the_hub_and_so_does_a_part(hub: FakeHub, world: Path) -> None:

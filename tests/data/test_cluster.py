@@ -53,8 +53,9 @@ def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
     monkeypatch.setenv("PYTHONPATH", HERE)
     monkeypatch.setenv("RAY_worker_niceness", "0")  # at Ray's own 15 they starve beside other tests
-    nodes = Nodes(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    nodes.add_node(num_cpus=1)
+    with signals.kept():
+        nodes = Nodes(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        nodes.add_node(num_cpus=1)
     yield nodes
     nodes.shutdown()
 
@@ -109,9 +110,16 @@ def test_a_cluster_that_is_not_there_is_not_waited_for(address: str, said: str) 
 @pytest.mark.fault(15)
 def test_whoever_heard_sigterm_hears_it_still_beside_a_cluster() -> None:
     """Fault 15: Ray would end the process with its own exit code, and what is under way would be lost."""
-    before = signal.getsignal(signal.SIGTERM)
-    with signals.listen():
-        ours = signal.getsignal(signal.SIGTERM)
+    heard = list[int]()
+
+    def hear(number: int, frame: object) -> None:
+        heard.append(number)
+
+    before = signal.signal(signal.SIGTERM, hear)
+    try:
         with pytest.raises(ConfigError, match="no Ray cluster"), connected(Cluster("auto", 1, patience_s=2.0)):
             pass
-        assert signal.getsignal(signal.SIGTERM) is ours is not before
+        signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert heard == [signal.SIGTERM]

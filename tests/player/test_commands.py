@@ -14,7 +14,8 @@ def test_every_command_is_something_that_a_session_does(make: Callable[..., Sess
     session = make()
     for message in (
         {"command": "drive", "by": "you"}, {"command": "act", "action": [1, 0]}, {"command": "step"},
-        {"command": "pace", "fps": 20}, {"command": "go_on", "on": True}, {"command": "play"},
+        {"command": "pace", "fps": 20}, {"command": "go_on", "on": True}, {"command": "look", "at": "imagination"},
+        {"command": "play"},
     ):  # fmt: skip
         perform(session, message)
     view = session.view()
@@ -47,6 +48,8 @@ def test_every_command_is_something_that_a_session_does(make: Callable[..., Sess
         ({"command": "act", "action": [1, "0"]}, "a number of action must be a finite number"),
         ({"command": "drive", "by": 3}, "by must be a text"),
         ({"command": "drive", "by": "../clone"}, "by must be one of you, right"),
+        ({"command": "look", "at": 1}, "at must be a text"),
+        ({"command": "look", "at": "MuJoCo"}, "at must be imagination where no MuJoCo stands"),
         ({"command": "record", "on": 1}, "on must be true or false"),
     ],
 )

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Thread
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,17 @@ def test_it_plays_at_the_pace_that_was_asked_for(make: Callable[..., Session]) -
         began = monotonic()
         measured = told(exchange, lambda view: view["step"] >= 41)["measured"]
     assert monotonic() - began > 0.95 and 5.0 < measured < 60.0
+
+
+def test_what_was_not_played_while_it_stood_is_not_made_up_for(make: Callable[..., Session]) -> None:
+    with running(make(horizon=10**6, pace=1.0)) as exchange, exchange.watching():
+        exchange.ask({"command": "drive", "by": "you"})
+        sleep(1.2)
+        exchange.ask({"command": "play"})
+        told(exchange, lambda view: view["step"] >= 1)
+        sleep(0.4)
+        assert exchange.ask({"command": "pause"}) == ""
+        assert told(exchange, lambda view: not view["playing"] and view["step"] > 0)["step"] == 1
 
 
 def test_it_stops_playing_when_nobody_looks(make: Callable[..., Session], monkeypatch: pytest.MonkeyPatch) -> None:

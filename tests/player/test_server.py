@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from http.client import HTTPConnection, HTTPResponse
+from pathlib import Path
 from threading import Thread
 from time import monotonic
 from typing import Any
@@ -15,7 +16,8 @@ import pytest
 from worldrl.errors import ConfigError
 from worldrl.player import loop, server
 from worldrl.player.exchange import Exchange
-from worldrl.player.server import MOST_BYTES, Server, serving
+from worldrl.player.handler import MOST_BYTES
+from worldrl.player.server import Server, serving
 from worldrl.player.session import Session
 
 
@@ -132,6 +134,22 @@ def test_there_is_nothing_else(player: Server) -> None:
     assert request(player, "GET", "/../../etc/passwd")[0] == 404
     assert request(player, "GET", "/command")[0] == 404
     assert request(player, "POST", "/", body=b"{}")[0] == 404
+
+
+def test_a_film_is_sent_and_nothing_else_that_lies_beside_it(player: Server, tmp_path: Path) -> None:
+    assert request(player, "GET", "/film/play-001.mp4")[0] == 404
+    player.films = tmp_path / "videos"
+    player.films.mkdir()
+    for name in ("play-001.mp4", "other.mp4", "../play-001.mp4"):
+        (player.films / name).write_bytes(b"film")
+    (player.films / "play-002.mp4").symlink_to(tmp_path / "play-001.mp4")
+    status, body, response = request(player, "GET", "/film/play-001.mp4")
+    assert (status, body, response.headers["Content-Type"]) == (200, b"film", "video/mp4")
+    assert response.headers["Content-Disposition"] == 'attachment; filename="play-001.mp4"'
+    assert request(player, "GET", "/film/play-001.mp4", token="wrong")[0] == 403
+    for name in ("play-002.mp4", "play-003.mp4", "other.mp4", "../play-001.mp4", "..%2fplay-001.mp4", "", "play-1.mp4"):
+        status, body, _ = request(player, "GET", f"/film/{name}")
+        assert status == 404 and b"no film of that name" in body, name
 
 
 def watch(player: Server) -> tuple[socket.socket, Any]:

@@ -1,20 +1,14 @@
 """What can be done with an imagined episode while it runs."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import imageio.v3 as iio
-import numpy as np
 import pytest
 
 import worldrl.envs  # noqa: F401  registers the ids
-from worldrl.data.dataset import Dataset, DatasetWriter
-from worldrl.data.rollout import roll_out
-from worldrl.data.segments import SegmentSampler
 from worldrl.errors import ConfigError, StorageError
-from worldrl.player.moments import RecordedMoments
 from worldrl.player.session import Session
 
 Make = Callable[..., Session]
@@ -176,99 +170,3 @@ def test_a_film_that_cannot_be_written_leaves_the_session_alive(make: Make, tmp_
     assert session.view().step == 1 and not session.view().film
     with pytest.raises(ConfigError, match="without a folder for films"):
         make().record(True)
-
-
-@pytest.fixture(scope="module")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    folder = tmp_path_factory.mktemp("data") / "episodes"
-    env = gym.make("worldrl/Reach-v0", size=28, max_steps=6, disable_env_checker=True)
-    rng = np.random.default_rng(0)
-    episodes = roll_out(
-        [env], lambda obs, envs, slots: rng.uniform(-1, 1, (len(obs), 4)), seeds=[3, 4], record=True, policy="random"
-    )
-    with DatasetWriter(
-        folder, env_id="worldrl/Reach-v0", env_kwargs={"size": 28, "max_steps": 6}, objects=()
-    ) as writer:
-        for episode in episodes:
-            writer.add(episode)
-    env.close()
-    return Dataset(folder)
-
-
-class Still:
-    """A world in which nothing happens, of a hand's place."""
-
-    history, obs_shape, act_dim, success_threshold = 3, (1,), 4, 0.5
-
-    def imagine(self, obs: Any, acts: Any, *, noise: Any, choice: Any) -> Any:
-        from worldrl.types import Imagined
-
-        return Imagined(obs[:, -1], obs[:, -1, 0] * 0, obs[:, -1, 0] * 0)
-
-
-def observe(frames: Any, proprio: Any, labels: Any) -> Any:
-    assert frames.ndim == 4 and labels.ndim == 3
-    return proprio[:, :1]
-
-
-@pytest.fixture
-def beside(recorded: Dataset) -> Iterator[Session]:
-    env = gym.make("worldrl/Reach-v0", size=28, max_steps=6, disable_env_checker=True)
-    session = Session(
-        Still(), RecordedMoments(recorded, observe, history=3), horizon=6, real=env,
-        decode=lambda obs: np.zeros((len(obs), 16, 16, 3), np.uint8),
-    )  # fmt: skip
-    yield session
-    session.close()
-
-
-def test_the_simulator_begins_where_imagination_does_and_takes_the_same_actions(
-    beside: Session, recorded: Dataset
-) -> None:
-    episode = recorded[1]
-    beside.reset(1, 2)
-    for step in range(2, 6):
-        real = beside.view().real
-        assert real is not None and np.array_equal(real.frame, episode.frames[step])
-        beside.act(episode.acts[step].tolist())
-        beside.step()
-    real = beside.view().real
-    assert real is not None and np.array_equal(real.frame, episode.frames[6])
-
-
-def test_the_time_of_both_is_over_at_once_and_the_simulator_then_stands_still(beside: Session) -> None:
-    beside.go_on(True)
-    beside.reset(0, 5)
-    for _ in range(5):
-        beside.step()
-    assert not beside.view().imagined.ended
-    beside.step()
-    view = beside.view()
-    assert view.imagined.ended == "time" and view.real is not None and view.real.ended == "time"
-    beside.step()
-    assert beside.view().real is view.real and beside.view().step == 7
-
-
-@reads_mp4
-def test_both_pictures_stand_side_by_side_in_a_film(beside: Session, tmp_path: Path) -> None:
-    beside.films = tmp_path
-    beside.record(True)
-    beside.step()
-    beside.record(False)
-    (film,) = tmp_path.iterdir()
-    left, right = np.split(iio.imread(film)[-1], 2, axis=1)
-    assert left[20:-8, 8:-8].max() < 40 < right[20:-8, 8:-8].mean()
-
-
-def test_a_history_is_that_of_training(recorded: Dataset) -> None:
-    sampler = SegmentSampler(
-        [episode.proprio[:, :1] for episode in recorded], [episode.acts for episode in recorded],
-        [episode.success for episode in recorded], history=3, seed=0,
-    )  # fmt: skip
-    moments = RecordedMoments(recorded, observe, history=3)
-    assert moments.lengths == [6, 6] and moments.actors == ["random", "random"]
-    for step in range(6):
-        batch = sampler.at(np.array([1]), np.array([step]))
-        start = moments.at(1, step).start
-        assert start.obs.equal(batch.obs[:, :-1]) and start.acts.equal(batch.acts[:, :-1])
-    assert np.allclose(moments.at(1, 6).start.obs[0, :, 0], recorded[1].proprio[4:7, 0])

@@ -1,5 +1,6 @@
 """Frames are chosen to show every object, painted by hand or by the simulator, and read back as they were."""
 
+import json
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -26,8 +27,12 @@ def annotate(*words: str) -> int:
     return cli.main(["annotate", *words])
 
 
-def test_the_simulator_annotates_and_a_pipeline_learns_from_it(episodes: Path, tmp_path: Path) -> None:
-    assert annotate(f"episodes={episodes}", f"out={tmp_path / 'a'}", "shots=2") == 0
+def test_the_simulator_annotates_and_a_pipeline_learns_from_it(
+    episodes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert annotate(f"episodes={episodes}", f"out={tmp_path / 'a'}", "shots=2", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["out"], told["frames"], told["by"]) == (str(tmp_path / "a"), 2, "simulator")
     found = Annotations.from_pretrained(tmp_path / "a")
     assert len(found) == 2 and found.task == "worldrl/Push-v0" and "block" in found.objects
     encode.run(

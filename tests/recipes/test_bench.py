@@ -11,6 +11,7 @@ from worldrl.envs.rendering import close_shared_renderer
 from worldrl.errors import ConfigError
 from worldrl.recipes import bench
 from worldrl.recipes.options import EnvOptions, WorldModelOptions
+from worldrl.recipes.results import figures_of
 from worldrl.recipes.timing import equal
 from worldrl.recipes.timing import rate as clock
 from worldrl.recipes.timing.data import kept
@@ -92,8 +93,9 @@ def test_real_environments_are_timed_as_we_draw_and_as_mujoco_draws() -> None:
 def test_the_command_writes_figures_table_and_plot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "_all", lambda config: iter(ROWS))
     out = tmp_path / "bench.json"
-    text = bench.run(bench.Config(out=str(out)))
-    figures = json.loads(out.read_text())
+    result = bench.run(bench.Config(out=str(out)))
+    text, figures = result.text, json.loads(out.read_text())
+    assert figures_of(result) == {"out": str(out)} | figures
     assert figures["summary"]["token_steps_per_s_3"] == 2400.0 and len(figures["rows"]) == len(ROWS)
     assert figures["summary"]["machine"]["matrix product, GFLOP/s"] > 0
     assert text == out.with_suffix(".md").read_text() and "| token_steps_per_s_1 | 5,000 |" in text

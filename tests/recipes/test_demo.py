@@ -88,7 +88,7 @@ def test_a_world_that_cannot_tell_success_from_failure_is_not_believed(
     out = str(tmp_path / "refined")
     result = refine.run(
         refine.Config(world=str(world), policy=str(run / "clone"), out=out, trust=trust, steps=5120, trials=8)
-    )
+    ).figures
     assert result["believed"] is believed
     assert (result["candidates"][-1]["steps"] > 0) is believed
 
@@ -157,7 +157,7 @@ def test_rounds_count_the_real_steps_that_they_take(run: Path, tmp_path: Path) -
             policy=str(run / "clone"), out=str(tmp_path / "evolved"), world_model=config.world_model, budget=2,
             fit=replace(defaults.fit, steps=20, success_steps=20), refine=replace(defaults.refine, steps=1024),
         )
-    )  # fmt: skip
+    ).figures  # fmt: skip
     after = Dataset(tmp_path / "evolved/episodes")
     assert [one["real_steps"] for one in summary["rounds"]] == [0, after.num_steps - before.num_steps]
     assert len(after) == len(before) + 2 and len(Dataset(run / "episodes")) == len(before)

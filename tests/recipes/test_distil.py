@@ -9,6 +9,7 @@ import pytest
 from worldrl.errors import ConfigError
 from worldrl.recipes import clone, collect, distil, encode, fit
 from worldrl.recipes.options import EncoderOptions, EnvOptions, WorldModelOptions
+from worldrl.recipes.telling import Training, curves_path
 from worldrl.world_model.world import World
 
 
@@ -49,6 +50,35 @@ def test_the_student_is_saved_and_told_beside_its_teacher(made: Path) -> None:
         assert policy["imagined_success"]["trials"] == 6
         assert policy["false_success"]["trials"] == policy["imagined_success"]["count"]
     assert "masks: simulator" in text and results.with_suffix(".md").read_text() == text
+
+
+@pytest.mark.fault(15)
+def test_a_lesson_that_was_killed_ends_as_one_that_was_not(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault 15: raised in a step of the student's, gone on with, and compared with an unbroken one."""
+    distil.run(config(made, out=str(tmp_path / "whole")))
+    learn, seen = Training.__call__, list[int]()
+
+    def dying(training: Training, step: int, loss: float) -> None:
+        if step == 13:
+            raise RuntimeError("killed")
+        learn(training, step, loss)
+
+    def counting(training: Training, step: int, loss: float) -> None:
+        seen.append(step)
+        learn(training, step, loss)
+
+    again = config(made, out=str(tmp_path / "out"), keep_every=5)
+    monkeypatch.setattr(Training, "__call__", dying)
+    with pytest.raises(RuntimeError, match="killed"):
+        distil.run(again)
+    monkeypatch.setattr(Training, "__call__", counting)
+    distil.run(again)
+    assert seen == list(range(11, 21))
+    one, other = (World.from_pretrained(tmp_path / name).model.hash() for name in ("whole", "out"))
+    assert one == other and not (tmp_path / "out.training").exists()
+    assert curves_path(tmp_path / "out").read_bytes() == curves_path(tmp_path / "whole").read_bytes()
 
 
 def test_a_student_is_no_teacher_and_verdicts_are_told_with_their_error(made: Path) -> None:

@@ -53,7 +53,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(worldrl.encoders, "load_text_encoder", toy)
-        goals.run(config(at, episodes=[str(at / "episodes"), str(at / "others")]))
+        told = goals.run(config(at, episodes=[str(at / "episodes"), str(at / "others")])).figures
+    assert told["out"] == str(at / "goal") and "closed" in told["states"] and told["statements"] > len(told["states"])
     return at
 
 
@@ -106,7 +107,7 @@ def test_a_policy_is_refined_towards_a_text(run: Path, tmp_path: Path, capsys: p
             world=str(run / "world"), policy=str(run / "clone"), out=str(out), goal=str(run / "goal"), text=CLOSED,
             steps=5120, trials=8, trust=refine.TrustOptions(slack=1.0),
         )
-    )  # fmt: skip
+    ).figures  # fmt: skip
     assert result["world_model_hash_before"] == result["world_model_hash_after"]
     assert result["world_model_hash_before"] != World.from_pretrained(run / "world").model.hash()
     assert f"goal '{CLOSED}' is read as closed 1.00" in capsys.readouterr().out

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from worldrl import signals
 from worldrl.data.cluster import Cluster
 from worldrl.recipes.jobs import Job
 from worldrl.recipes.runner import failure, run_left
@@ -34,8 +35,9 @@ def nodes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
     (tmp_path / "scripted_job.py").write_text(PROGRAM)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setenv("RAY_worker_niceness", "0")
-    nodes = Nodes(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    nodes.add_node(num_cpus=1)
+    with signals.kept():
+        nodes = Nodes(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        nodes.add_node(num_cpus=1)
     yield nodes
     nodes.shutdown()
 

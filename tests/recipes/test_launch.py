@@ -26,9 +26,9 @@ def test_texts_survive_the_way_to_another_process() -> None:
 
 
 def test_a_process_tells_its_launcher_and_not_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not launch.tell_launcher("gone")
+    assert not launch.tell_launcher("gone", 3)
     monkeypatch.setenv(launch.ERROR_FILE, str(tmp_path / "error.json"))
-    assert launch.tell_launcher("gone")
+    assert launch.tell_launcher("gone", 3)
     assert json.loads((tmp_path / "error.json").read_text())["message"]["message"] == "gone"
 
 
@@ -79,12 +79,16 @@ def test_where_a_process_is_killed_the_others_are_stopped(tmp_path: Path) -> Non
 
 
 def test_what_the_launcher_stopped_is_not_taken_for_the_cause() -> None:
-    def failure(exitcode: int, message: Any) -> SimpleNamespace:
-        return SimpleNamespace(exitcode=exitcode, error_file_data={"message": message}, timestamp=7)
+    def failure(exitcode: int, sentence: str = "", meant: int = 0) -> SimpleNamespace:
+        told: Any = {"message": sentence, "extraInfo": {"exit_code": meant}} if sentence else "<NONE>"
+        return SimpleNamespace(exitcode=exitcode, error_file_data={"message": told}, timestamp=7)
 
-    stopped, killed, spoke = failure(-15, "<NONE>"), failure(-9, "<NONE>"), failure(2, {"message": "no data set"})
+    stopped, killed, spoke = failure(-15), failure(-9), failure(2, "no data set", 2)
+    surprised, leaving = failure(1, "Connection closed by peer", 1), failure(-15, "no data set", 2)
     assert min([stopped, spoke, killed], key=launch._aftermath) is spoke
     assert min([stopped, killed], key=launch._aftermath) is killed
+    assert min([surprised, spoke], key=launch._aftermath) is spoke
+    assert min([surprised, leaving], key=launch._aftermath) is leaving
 
 
 def test_the_error_has_the_exit_code_that_the_process_had() -> None:

@@ -1,5 +1,6 @@
 """Masks are measured on episodes that nobody annotated, once a row, and told in one table."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -23,9 +24,12 @@ def masks(folder: Path, out: Path, *words: str) -> int:
     return cli.main(["masks", *given, "encoder=none", f"out={out}", "timed=4", *words])
 
 
-def test_colours_find_the_objects_of_other_episodes(folder: Path, tmp_path: Path) -> None:
-    assert masks(folder, tmp_path / "masks.json") == 0
+def test_colours_find_the_objects_of_other_episodes(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert masks(folder, tmp_path / "masks.json", "--json") == 0
     (row,) = checkpoint.read_json(tmp_path / "masks.json")["rows"]
+    assert json.loads(capsys.readouterr().out) == {"out": str(tmp_path / "masks.json"), "rows": [row]}
     assert (row["task"], row["look"], row["shots"], row["episodes"]) == ("worldrl/Push-v0", "colour", 2, 3)
     assert row["iou"]["mean"] > 0.8 and row["tokens_per_second"] > 0
     assert [one["name"] for one in row["objects"]][:2] == ["fingers", "block"]

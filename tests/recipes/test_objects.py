@@ -15,6 +15,7 @@ from worldrl.recipes.config import compose
 from worldrl.recipes.jobs import left
 from worldrl.recipes.objects import grid, jobs, picture, report
 from worldrl.recipes.objects.grid import Cell
+from worldrl.recipes.results import figures_of
 
 
 def done(root: Path, cell: Cell, share: float, **other: Any) -> None:
@@ -85,8 +86,11 @@ def test_a_dry_run_runs_nothing_and_keeps_what_cells_found(tmp_path: Path) -> No
     words = ["name=objects", "seeds=[0]", "dry=true", f"results={tmp_path / 'results'}"]
     experiment.run(compose("experiment", [*words, f"out={tmp_path / 'run'}"], schema=experiment.Config))
     assert (tmp_path / "results/objects/touch-both-0.json").exists()
-    text = experiment.run(compose("experiment", [*words, f"out={tmp_path / 'elsewhere'}"], schema=experiment.Config))
-    assert "1 of 14 cells are done" in text
+    result = experiment.run(compose("experiment", [*words, f"out={tmp_path / 'elsewhere'}"], schema=experiment.Config))
+    assert "1 of 14 cells are done" in result.text
+    figures = figures_of(result)
+    assert len(figures["cells"]) == 1 and len(figures["missing"]) == 13 and figures["failed"] == []
+    assert figures["results"] == str(tmp_path / "results/objects.json")
 
 
 def test_an_unknown_experiment_or_study_is_refused(tmp_path: Path) -> None:

@@ -1,27 +1,22 @@
 """``worldrl play``: a run in a page, in a real browser.
 
 The pictures of the documentation are made here too, of a run that looks like something:
-``WORLDRL_PLAY_RUN=runs/demo-0 WORLDRL_PICTURES=docs pytest -m slow tests/recipes/test_play.py -k browser``.
+``WORLDRL_PLAY_RUN=worldrl/shipped/reach WORLDRL_PICTURES=docs pytest -m slow tests/recipes/test_play.py -k browser``.
 """
 
-import json
 import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from threading import Event
-from time import monotonic
 from typing import Any
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
+from urllib.request import urlopen
 
 import imageio.v3 as iio
 import pytest
+from play_page import ask, at_step, browsing, eventually, in_a_browser, picture, playing, session_of, until, visit
 
 from worldrl import cli
 from worldrl.errors import ConfigError
@@ -29,14 +24,6 @@ from worldrl.recipes import demo, play
 from worldrl.recipes.config import compose
 from worldrl.recipes.options import EncoderOptions, EnvOptions, WorldModelOptions
 from worldrl.shipped import shipped
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-QUIET = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-PATIENCE = 30_000
-"""Milliseconds that the browser waits for anything, on a busy machine."""
 
 
 @pytest.fixture(scope="session")
@@ -54,57 +41,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
     )  # fmt: skip
     return out
-
-
-@contextmanager
-def playing(run: Path, *words: str) -> Iterator[str]:
-    """Run ``worldrl play`` and give its address; end it as Ctrl-C in a terminal does, and see it end well."""
-    command = [sys.executable, "-m", "worldrl.cli", "play", str(run), "port=0", *words]
-    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, start_new_session=True, **pipes) as player:
-        try:
-            assert player.stdout is not None
-            said = [next(player.stdout), next(player.stdout)]
-            assert said[1] == "Ctrl-C ends it\n"
-            yield re.findall(r"http://\S+", said[0])[0]
-            os.killpg(player.pid, signal.SIGINT)
-            out, err = player.communicate(timeout=30)
-            assert (player.returncode, out.strip(), err) == (0, "ended", "")
-        finally:
-            player.kill()
-
-
-def ask(url: str, **message: Any) -> tuple[int, str]:
-    """Give a command and return the status and what was wrong."""
-    body = Request(url.replace("/?", "/command?"), json.dumps(message).encode())
-    try:
-        with urlopen(body, timeout=30) as answer:
-            return answer.status, ""
-    except HTTPError as error:
-        with error:
-            return error.code, json.loads(error.read())["error"]
-
-
-def picture(page: Any, of: str = "imagined") -> str:
-    """Return what a canvas shows, once the last news are drawn."""
-    page.wait_for_timeout(150)
-    return str(page.evaluate(f"document.querySelector('#{of} canvas').toDataURL()"))
-
-
-def until(page: Any, selector: str, text: str) -> None:
-    """Wait for a text; the page's own policy keeps playwright's conditions in JavaScript out."""
-    eventually(page, lambda: re.search(text, page.inner_text(selector)))
-
-
-def eventually(page: Any, holds: Any) -> None:
-    began = monotonic()
-    while not holds():
-        assert monotonic() - began < PATIENCE / 1000, "it did not come about"
-        page.wait_for_timeout(30)
-
-
-def at_step(page: Any, step: int) -> None:
-    page.wait_for_selector(f"html[data-step='{step}']")
 
 
 def taps(page: Any, key: str, count: int) -> None:
@@ -159,6 +95,26 @@ def let_policies_drive(page: Any) -> None:
         assert picture(page) != before and picture(page, "real") != real
 
 
+def let_a_policy_look_at_mujoco(page: Any) -> None:
+    """Let the last policy look at MuJoCo, by the switch and by its key, and see that its episode is MuJoCo's."""
+    page.uncheck("#beyond")
+    page.keyboard.press("KeyB")
+    at_step(page, 0)
+    assert page.get_attribute("[data-sight=imagination]", "aria-pressed") == "true"
+    page.keyboard.press("KeyL")
+    page.wait_for_selector("[data-sight=MuJoCo][aria-pressed=true]")
+    page.wait_for_selector("#real.watched")
+    before, real = picture(page), picture(page, "real")
+    page.click("#play")
+    eventually(page, lambda: int(page.get_attribute("html", "data-step")) > 3)
+    assert picture(page) != before and picture(page, "real") != real
+    assert "looks at MuJoCo" in page.inner_text("footer")
+    eventually(page, lambda: page.is_disabled("#step"))
+    assert re.search("MuJoCo has solved it|Time is over in MuJoCo", page.inner_text("#verdict"))
+    page.click("[data-sight=imagination]")
+    page.wait_for_selector("#imagined.watched")
+
+
 def pose(page: Any, path: Path, *, steps: int) -> None:
     """Take a screenshot while the last policy plays."""
     page.uncheck("#beyond")
@@ -174,34 +130,27 @@ def pose(page: Any, path: Path, *, steps: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium (scripts/setup.sh tries to)")
+@in_a_browser
 def test_a_run_is_played_in_a_browser_by_hand_by_its_policies_and_by_touch(run: Path, tmp_path: Path) -> None:
-    playwright = pytest.importorskip("playwright.sync_api")
     out = Path(os.environ.get("WORLDRL_PICTURES", tmp_path))
-    with playing(run) as url, playwright.sync_playwright() as browsers:
-        browser = browsers.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+    with playing(run) as url, browsing() as browser:
         desktop = browser.new_context(viewport={"width": 1180, "height": 860})
         phone = browser.new_context(
             viewport={"width": 390, "height": 844}, device_scale_factor=2, has_touch=True, is_mobile=True,
             color_scheme="dark",
         )  # fmt: skip
         wrong: list[str] = []
-        for context in (desktop, phone):
-            context.set_default_timeout(PATIENCE)
-            page = context.new_page()
-            page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
-            page.on("pageerror", lambda error: wrong.append(str(error)))
-            page.goto(url)
-            page.wait_for_selector("#real canvas[data-order]")
-            if context is desktop:
-                drive(page)
-                let_policies_drive(page)
-                pose(page, out / "player.png", steps=9)
-            else:
-                touch(page)
-                pose(page, out / "player-phone.png", steps=10)
-            context.close()
-        browser.close()
+        page = visit(desktop, url, wrong)
+        drive(page)
+        let_policies_drive(page)
+        let_a_policy_look_at_mujoco(page)
+        pose(page, out / "player.png", steps=9)
+        desktop.close()
+        assert ask(url, command="pause") == (200, "")
+        page = visit(phone, url, wrong)
+        touch(page)
+        pose(page, out / "player-phone.png", steps=10)
+        phone.close()
         assert wrong == []
         status, why = ask(url, command="reset", episode=10_000, step=0)
         assert status == 400 and "episode must be in 0 to" in why
@@ -233,14 +182,6 @@ def test_either_signal_ends_playing_as_if_all_had_been_done(number: signal.Signa
     finally:
         signal.signal(signal.SIGINT, heard)
     assert signal.getsignal(signal.SIGTERM) is before
-
-
-@contextmanager
-def session_of(folder: Path, **options: Any) -> Iterator[tuple[Any, dict[str, Any]]]:
-    with ExitStack() as stack:
-        session, about = play._session(play.Config(run=str(folder), **options), folder, stack)
-        stack.callback(session.close)
-        yield session, about
 
 
 @pytest.mark.slow

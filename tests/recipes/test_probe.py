@@ -1,5 +1,6 @@
 """The probe asks the simulator where things are, and says which encoder tells it best."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,13 @@ def episodes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_geometry_of_a_mask_tells_where_its_object_is(episodes: Path, tmp_path: Path) -> None:
+def test_the_geometry_of_a_mask_tells_where_its_object_is(
+    episodes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = [f"episodes={episodes}", "encoders=[]", "frames=2", f"out={tmp_path / 'probe.json'}"]
-    assert cli.main(["probe", *words]) == 0
+    assert cli.main(["probe", *words, "--json"]) == 0
     (row,) = checkpoint.read_json(tmp_path / "probe.json")["rows"]
+    assert json.loads(capsys.readouterr().out) == {"out": str(tmp_path / "probe.json"), "rows": [row]}
     assert (row["reads"], row["encoder"], row["frames"]) == ("geometry of the mask", "none", 80)
     assert row["r2"] > 0.6 and row["error_cm"] < 0.6 * row["blind_cm"]
     assert row["objects"][0]["name"] == "fingers"

@@ -55,7 +55,8 @@ def run(tmp_path: Path) -> Path:
 
 
 def page_of(run: Path, **options: Any) -> str:
-    report.run(report.Config(run=str(run), **options))
+    figures = report.run(report.Config(run=str(run), **options)).figures
+    assert figures["out"] == run / "report.html" and figures["bytes"] == (run / "report.html").stat().st_size
     return (run / "report.html").read_text()
 
 

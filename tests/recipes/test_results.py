@@ -5,9 +5,10 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import pytest
@@ -46,7 +47,7 @@ def toy(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> T
         ("done", {"text": "done"}),
         ({"loss": float("nan")}, {"loss": None}),
         (Result("a table", {"success": np.float32(0.5), "out": Path("x")}), {"success": 0.5, "out": "x"}),
-        (Result("only words"), {"text": "only words"}),
+        (Result("only words", {}), {"text": "only words"}),
     ],
 )
 def test_whatever_a_recipe_returns_becomes_one_object(toy: Toy, returned: object, figures: dict[str, Any]) -> None:
@@ -115,6 +116,13 @@ def test_no_value_is_beyond_json() -> None:
     assert (told["a"], told["b"], told["c"], told["d"]) == ([1.0, None], {"1": [2, [3]]}, None, True)
     assert plain(Config()) == {}
     assert figures_of(None) == {}
+
+
+@pytest.mark.parametrize("verb", [*cli.RECIPES, *cli.TOOLS])
+def test_every_verb_has_figures_for_programs(verb: str) -> None:
+    recipe = verb in cli.RECIPES
+    module = cli.RECIPES[verb][0] if recipe else f"worldrl.recipes.{cli.ROOMS[verb]}"
+    assert get_type_hints(getattr(import_module(module), "run" if recipe else verb))["return"] is Result
 
 
 @pytest.mark.parametrize(("words", "name"), [(["envs"], "envs"), (["encoders", "list"], "encoders")])

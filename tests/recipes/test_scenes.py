@@ -9,14 +9,20 @@ from worldrl.data.scenes import read_scenes
 from worldrl.errors import ConfigError
 from worldrl.recipes import scenes
 from worldrl.recipes.config import compose
+from worldrl.recipes.results import figures_of
 from worldrl.scene import NOVEL
 
 
 def test_scenes_are_made_exported_and_shown(tmp_path: Path) -> None:
     words = ["action=make", f"out={tmp_path / 'set'}", "count=2", "size=112", "classes=novel", "shown=1"]
-    text = scenes.run(compose("scenes", [*words, f"coco={tmp_path / 'coco'}"], schema=scenes.Config))
+    result = scenes.run(compose("scenes", [*words, f"coco={tmp_path / 'coco'}"], schema=scenes.Config))
+    picture = str(tmp_path / "set" / "contact.png")
+    assert figures_of(result) == {
+        "out": str(tmp_path / "set"), "scenes": 2, "size": 112, "coco": str(tmp_path / "coco" / "instances.json"),
+        "picture": picture, "shown": 1,
+    }  # fmt: skip
     made = read_scenes(tmp_path / "set")
-    assert "2 scenes of 112x112 pixels" in text and len(made) == 2
+    assert "2 scenes of 112x112 pixels" in result.text and len(made) == 2
     assert {thing.name for i in range(2) for thing in made.things(i)} <= set(NOVEL)
     assert made.captions(0)[0].startswith("a picture of ") and made.questions(0)[0][0] == "how many things are there ?"
     assert (tmp_path / "set" / "contact.png").exists()

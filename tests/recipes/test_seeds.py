@@ -12,6 +12,7 @@ from worldrl.errors import ConfigError
 from worldrl.recipes import demo, seeds
 from worldrl.recipes.config import compose
 from worldrl.recipes.options import EncoderOptions
+from worldrl.recipes.results import figures_of
 
 
 def summary(seed: int, before: list[bool], after: list[bool]) -> dict[str, Any]:
@@ -41,8 +42,11 @@ def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> seeds.Config:
 
 
 def test_finished_seeds_are_read_and_not_run_again(finished: seeds.Config) -> None:
-    text = seeds.run(finished)
+    result = seeds.run(finished)
+    text, figures = result.text, figures_of(result)
     assert Path(finished.table).read_text() == text
+    assert [one["seed"] for one in figures["seeds"]] == [0, 1] and figures["table"] == finished.table
+    assert figures["gain"]["mean"] == pytest.approx(0.4) and figures["gain"]["low"] <= 0.4 <= figures["gain"]["high"]
     assert "Mean gain +40.0 points" in text and text.count("masks: none") == 2
 
 
@@ -63,7 +67,7 @@ def test_an_unfinished_seed_goes_on_in_its_folder(finished: seeds.Config, monkey
         return ""
 
     monkeypatch.setattr(seeds.demo_recipe, "run", run)
-    assert "+50" in seeds.run(finished)
+    assert "+50" in seeds.run(finished).text
 
 
 def test_the_command_under_the_table_makes_the_same_config() -> None:

@@ -9,6 +9,7 @@ import pytest
 from worldrl.errors import ConfigError
 from worldrl.recipes import sharpen
 from worldrl.recipes.options import EnvOptions, ObjectOptions, WorldModelOptions
+from worldrl.recipes.results import figures_of
 
 
 def tiny(out: Path, **changes: Any) -> sharpen.Config:
@@ -23,14 +24,15 @@ def tiny(out: Path, **changes: Any) -> sharpen.Config:
 def test_the_command_leaves_table_and_figures_and_goes_on_where_it_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = sharpen.run(tiny(tmp_path))
-    figures = json.loads((tmp_path / "sharpen.json").read_text())
+    result = sharpen.run(tiny(tmp_path))
+    text, figures = result.text, json.loads((tmp_path / "sharpen.json").read_text())
+    assert figures_of(result).items() >= figures.items()
     (found,) = figures["seeds"]
     assert set(found) >= set(sharpen.WAYS) and found["frames_measured"] % 16 == 0
     assert found["mixed"] != found["recorded"] != found["before"]
     assert text == (tmp_path / "sharpen.md").read_text() and "| 0 | as encoded |" in text
     monkeypatch.setattr(sharpen, "_one", lambda config, folder, seed: found | {"seed": seed})
-    assert "| 1 | as encoded |" in sharpen.run(tiny(tmp_path, seeds=[0, 1]))
+    assert "| 1 | as encoded |" in sharpen.run(tiny(tmp_path, seeds=[0, 1])).text
     with pytest.raises(ConfigError, match=r"seed-0 was made with post_steps=2: choose another out"):
         sharpen.run(tiny(tmp_path, post_steps=3))
 

@@ -16,7 +16,7 @@ POOL = ["pool.train=6", "pool.test=3", "pool.shift=3", "pool.size=112"]
 def run(tmp_path: Path, *words: str) -> str:
     places = [f"{name}={tmp_path / name}" for name in ("out", "shared", "results")]
     config = compose("experiment", [*words, *places, *POOL, "seeds=[0]", "workers=2"], schema=experiment.Config)
-    return experiment.run(config)
+    return experiment.run(config).text
 
 
 def test_a_study_is_run_told_and_not_run_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,6 +15,7 @@ from worldrl.errors import ConfigError
 from worldrl.observation import ObservationPipeline
 from worldrl.recipes import robust, train
 from worldrl.recipes.config import compose
+from worldrl.recipes.results import figures_of
 from worldrl.recipes.telling import curves_path
 from worldrl.storm.model import StormWorldModel
 
@@ -31,8 +32,9 @@ def config(out: Path, *words: str) -> Any:
 @pytest.mark.parametrize("inputs", train.INPUTS)
 def test_a_run_leaves_what_it_promises(tmp_path: Path, inputs: str) -> None:
     out = tmp_path / "run"
-    text = train.run(config(out, f"inputs={inputs}", "objects.names=[fingers,bead]"))
+    result = train.run(config(out, f"inputs={inputs}", "objects.names=[fingers,bead]"))
     summary = checkpoint.read_json(out / "summary.json")
+    assert figures_of(result) == {"out": str(out)} | summary
     pipeline = ObservationPipeline.from_pretrained(out / "observation")
     model = StormWorldModel.from_pretrained(out / "model")
     assert model.tokens == pipeline.shape
@@ -42,7 +44,7 @@ def test_a_run_leaves_what_it_promises(tmp_path: Path, inputs: str) -> None:
     assert summary["masks"] == ("none" if inputs == "visual" else "simulator")
     assert summary["real_steps"] == 80
     assert 0.0 <= summary["success"] <= 1.0
-    assert f"inputs: {inputs}" in text
+    assert f"inputs: {inputs}" in result.text
 
 
 def test_discrete_actions_are_played(tmp_path: Path) -> None:
@@ -128,14 +130,15 @@ def test_a_folder_that_is_there_is_not_written_into(tmp_path: Path) -> None:
 def test_a_trained_agent_is_measured_where_objects_are_disturbed(tmp_path: Path) -> None:
     out = tmp_path / "run"
     train.run(config(out, "inputs=objects", "objects.names=[fingers,bead]"))
-    text = robust.run(robust.Config(run=str(out), shares=[0.5], episodes=2))
+    result = robust.run(robust.Config(run=str(out), shares=[0.5], episodes=2))
     found = checkpoint.read_json(out / "robust.json")["rows"]
+    assert result.figures["rows"] == found and result.figures["out"] == out / "robust.json"
     assert [row["disturbance"] for row in found] == [
         "nothing", "fingers missing", "bead missing", "fingers and bead swapped", "50 % dropped"
     ]  # fmt: skip
     assert found[0]["change"] == [0.0, 0.0, 0.0]
     assert len({row["ret"] for row in found}) > 1
-    assert "bead missing" in text
+    assert "bead missing" in result.text
 
 
 def test_an_agent_that_sees_no_objects_cannot_be_disturbed(tmp_path: Path) -> None:

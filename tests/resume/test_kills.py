@@ -1,8 +1,8 @@
 """Runs that are killed at random and go on end as if nobody had killed them.
 
-The record in docs/results/kills.md is made by ``KILLS=50 KILLS_TABLE=docs/results/kills.md pytest -m fault
-tests/resume/test_kills.py``; with ``KILLS_FOLDER`` it goes on itself where it was stopped, and ``KILLS_SEED`` draws
-other moments.
+The record in docs/results/kills.md is made by ``KILLS=100 KILLS_SEED=7 KILLS_TABLE=docs/results/kills.md pytest -m
+fault tests/resume/test_kills.py``; with ``KILLS_FOLDER`` it goes on itself where it was stopped, and ``KILLS_SEED``
+draws other moments.
 """
 
 import json

@@ -29,7 +29,7 @@ def episodes() -> Tokens:
 
 
 def fit(engine: Engine, *, batch_size: int = 64, stops: Stops | None = None, die: int = 0) -> dict[str, object]:
-    """Return every loss and the weights that come out; raise KeyboardInterrupt after ``die`` steps."""
+    """Return every loss, the one told in the end, and the weights; raise KeyboardInterrupt after ``die`` steps."""
     torch.manual_seed(0)
     net = {"width": 32, "depth": 1, "heads": 2, "members": 2}
     model, losses = DiffusionWorldModel(obs_shape=(3, 5), act_dim=2, history=2, net=net), list[float]()
@@ -39,11 +39,11 @@ def fit(engine: Engine, *, batch_size: int = 64, stops: Stops | None = None, die
         if step == die:
             raise KeyboardInterrupt
 
-    fit_dynamics(
+    mean = fit_dynamics(
         [model], [episodes()], steps=40, batch_size=batch_size, reach=2, engine=engine, stops=stops, progress=progress
     )
     weights = torch.cat([p.detach().flatten() for p in model.denoiser.net.parameters()])
-    return {"losses": losses, "weights": weights.tolist()}
+    return {"losses": losses, "weights": weights.tolist(), "mean": mean}
 
 
 if __name__ == "__main__":

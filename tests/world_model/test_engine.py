@@ -92,6 +92,16 @@ def test_a_training_that_was_stopped_ends_as_if_it_had_not_been(alone: dict[str,
     assert again["losses"] == [] and again["weights"] == alone["weights"]
 
 
+def test_the_loss_that_is_told_in_the_end_counts_steps_from_before_a_stop(
+    alone: dict[str, Any], tmp_path: Path
+) -> None:
+    stops = Stops(tmp_path / "kept", 2)
+    with pytest.raises(KeyboardInterrupt):
+        fit(Engine(), stops=stops, die=39)  # two of the last four steps are kept
+    found = fit(Engine(), stops=stops)
+    assert len(found["losses"]) == 2 and found["mean"] == alone["mean"]
+
+
 @pytest.mark.fault(5)
 def test_killed_before_the_old_state_is_removed_the_new_one_counts(
     alone: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -119,18 +129,19 @@ def spoilt(stops: Stops, change: Callable[[dict[str, Any]], None]) -> None:
 
 @pytest.mark.fault(16)
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "error", "said"),
     [
-        (lambda kept: kept.update(shards=4), "must hold weights that are whole, got weights shared by 4"),
-        (lambda kept: kept["about"].update(batch_size=99), "must be of this training"),
+        (lambda kept: kept.update(shards=4), CheckpointError, "hold weights that are whole, got weights shared by 4"),
+        (lambda kept: kept["about"].update(batch_size=99), ConfigError, "batch_size must be 99 to go on with"),
+        (lambda kept: kept.update(step="x"), CheckpointError, "latest.json is damaged .*: remove .* to begin anew"),
     ],
 )
 def test_what_was_kept_of_another_training_is_refused(
-    tmp_path: Path, change: Callable[[dict[str, Any]], None], said: str
+    tmp_path: Path, change: Callable[[dict[str, Any]], None], error: type[Exception], said: str
 ) -> None:
     stops = stopping(tmp_path)
     spoilt(stops, change)
-    with pytest.raises(CheckpointError, match=said):
+    with pytest.raises(error, match=said):
         fit(Engine(), stops=stops)
     assert (stops.folder / "step-20").exists()
 

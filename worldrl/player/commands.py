@@ -73,6 +73,7 @@ COMMANDS: Mapping[str, Mapping[str, Callable[[str, Any], Any]]] = {
     "step": {},
     "reset": {"episode": _whole, "step": _whole},
     "drive": {"by": _text},
+    "look": {"at": _text},
     "act": {"action": _numbers},
     "go_on": {"on": _flag},
     "pace": {"fps": _number},

@@ -1,5 +1,6 @@
 """A film of what is played, written while it is played."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from queue import Full, Queue
@@ -13,6 +14,8 @@ from worldrl.evaluation.video import Frame, side_by_side, write_video
 LABELS = ("imagined", "MuJoCo")
 SIDE = 200
 """Pixels up to which small frames are enlarged, by repeating theirs (our choice)."""
+NAME = re.compile(r"play-[0-9]{3,6}\.mp4")
+"""What the player calls its films."""
 WAITING = 64
 """Frames that may wait to be written."""
 
@@ -72,6 +75,16 @@ class Film:
     def _drain(self) -> Iterator[Frame]:
         while (frame := self._frames.get()) is not None:
             yield frame
+
+
+def is_film(name: str) -> bool:
+    """Return whether the player gives such names."""
+    return NAME.fullmatch(name) is not None
+
+
+def free_name(folder: Path) -> Path:
+    """Return the first of these names that no film in ``folder`` has."""
+    return next(path for i in range(1, 10**6) if not (path := folder / f"play-{i:03d}.mp4").exists())
 
 
 def joined(imagined: Frame, real: Frame | None, *, success: tuple[bool, bool]) -> Frame:

@@ -13,8 +13,9 @@ from PIL import Image
 from worldrl.errors import WorldRLError
 from worldrl.player.commands import perform
 from worldrl.player.exchange import ENDED, Exchange, Request
-from worldrl.player.session import Session, View
+from worldrl.player.session import Session
 from worldrl.player.sides import Side
+from worldrl.player.view import View
 
 IDLE = 0.5
 """Seconds between two looks whether it is over, while nothing plays."""
@@ -31,11 +32,12 @@ def run(session: Session, exchange: Exchange) -> None:
     seen = due = monotonic()
     while not exchange.closed:
         request = exchange.take(max(0.0, due - monotonic()) if session.playing else IDLE)
-        changed = request is not None
+        changed, stood = request is not None, not session.playing
         while request is not None:
             _answer(session, request)
             request = exchange.take(0.0)
         now = monotonic()
+        due = now if stood else due  # what was not played while it stood is not made up for
         seen = now if exchange.watchers or not session.playing else seen
         if session.playing and now - seen > LONELY:
             session.pause()

@@ -7,12 +7,29 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from worldrl.data.dataset import Dataset
 from worldrl.errors import ConfigError
 from worldrl.types import Array, Episode, Starts
 
 Observe = Callable[[Array, Array, Array], Array]
 """Frames, proprioception and labels of ``b`` moments to observations ``(b, *o)``."""
+
+
+class Recordings(Protocol):
+    """Recorded episodes: a data set, or some that were lived through just now."""
+
+    @property
+    def lengths(self) -> Sequence[int] | Array:
+        """The steps of each."""
+        ...
+
+    @property
+    def policies(self) -> Sequence[str]:
+        """Who acted in each."""
+        ...
+
+    def __getitem__(self, index: int, /) -> Episode:
+        """Return one of them."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -43,20 +60,20 @@ class Moments(Protocol):
 
 
 class RecordedMoments:
-    """Every frame of a data set, the last of an episode included.
+    """Every frame of recorded episodes, the last of an episode included.
 
     Where a history reaches back before its episode, the first observation stands in, with zero actions, as in training.
 
     Args:
-        dataset: The recorded episodes.
+        episodes: They.
         observe: The observation pipeline.
         history: Observations ``t`` of a history.
     """
 
-    def __init__(self, dataset: Dataset, observe: Observe, *, history: int) -> None:
-        self.dataset, self.observe, self.history = dataset, observe, history
-        self.lengths = [int(length) for length in dataset.lengths]
-        self.actors = dataset.policies
+    def __init__(self, episodes: Recordings, observe: Observe, *, history: int) -> None:
+        self.episodes, self.observe, self.history = episodes, observe, history
+        self.lengths = [int(length) for length in episodes.lengths]
+        self.actors = episodes.policies
 
     def at(self, episode: int, step: int) -> Moment:
         """Return the moment after ``step`` actions of an episode.
@@ -65,7 +82,7 @@ class RecordedMoments:
             ConfigError: If there is none.
         """
         check_place(self.lengths, episode, step)
-        recorded = self.dataset[episode]
+        recorded = self.episodes[episode]
         window = step + np.arange(1 - self.history, 1)
         rows, back = np.unique(np.maximum(window, 0), return_inverse=True)
         arrays = (np.array(array[rows]) for array in (recorded.frames, recorded.proprio, recorded.labels))

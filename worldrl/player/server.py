@@ -2,44 +2,37 @@
 
 It is for one person on one machine. Every request needs the token of the printed address; a request that another site's
 page makes (a foreign ``Origin``), or that reached us by a foreign name (a ``Host`` that DNS was bent to), is refused.
-Nothing it answers with is read from a path that a request names.
+Nothing it answers with is read from a path that a request names, but films, whose names are the player's own.
 """
 
 import errno
 import ipaddress
-import json
-import re
 import secrets
 import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
+from pathlib import Path
 from threading import Lock, Thread
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 from worldrl.errors import ConfigError
 from worldrl.player.exchange import Exchange
+from worldrl.player.handler import Handler
 from worldrl.player.page import read_page
 
-MOST_BYTES = 64 * 1024
-"""Of a message."""
-MOST_DRAINED = 2**20
-"""Bytes of a message too long that are read and dropped, so that its sender reads the answer."""
-LENGTH = re.compile(r"[0-9]{1,18}")
 CONNECTIONS = 64
 """At a time."""
 PORTS = 50
 """Ports that are tried, one after the other."""
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 EVERYWHERE = {"0.0.0.0", "::"}
-STILL_HERE = 5.0
-"""Seconds without news after which a stream says that it lives."""
 
 
 @contextmanager
-def serving(exchange: Exchange, *, about: str, host: str, port: int) -> Iterator["Server"]:
+def serving(exchange: Exchange, *, about: str, host: str, port: int, films: Path | None = None) -> Iterator["Server"]:
     """Serve in threads until left; then every connection is closed and every thread has ended.
 
     Args:
@@ -47,11 +40,13 @@ def serving(exchange: Exchange, *, about: str, host: str, port: int) -> Iterator
         about: What does not change, as JSON.
         host: Address to listen at.
         port: The first that is tried; 0 for any that is free.
+        films: Folder whose films may be downloaded; None for none.
 
     Raises:
         ConfigError: If this machine has no such address, or no port is free.
     """
     server = _listening(exchange, about, host, port)
+    server.films = films
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, name="server")
     thread.start()
     try:
@@ -92,6 +87,7 @@ class Server(ThreadingHTTPServer):
     Attributes:
         token: What every request must carry.
         page: The page ``bytes``, and ``policy``, what it may load.
+        films: Folder whose films may be downloaded; None for none.
 
     Raises:
         OSError: If it cannot listen there.
@@ -104,10 +100,11 @@ class Server(ThreadingHTTPServer):
         self.exchange, self.about, self.host = exchange, about, host.lower()
         self.token = secrets.token_urlsafe(18)
         self.page, self.policy = read_page()
+        self.films: Path | None = None
         self._open: set[socket.socket] = set()
         self._lock = Lock()
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        super().__init__((host, port), _Handler)
+        super().__init__((host, port), Handler)
 
     @property
     def port(self) -> int:
@@ -162,124 +159,6 @@ class Server(ThreadingHTTPServer):
         """Say nothing of browsers that went away."""
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Server
-    timeout = 20.0
-    """Seconds of silence after which a connection is given up."""
-    _is_read = False  # the body of the request
-
-    def do_GET(self) -> None:
-        """Send the page, or the stream of news."""
-        path = self._admitted()
-        if path == "/":
-            self._send(200, self.server.page, "text/html; charset=utf-8")
-        elif path == "/news":
-            self._stream()
-        elif path is not None:
-            self._refuse(404, "there is nothing here but the page, its news and its commands.")
-
-    def do_POST(self) -> None:
-        """Do a command."""
-        path = self._admitted()
-        if path is None:
-            return
-        if path != "/command":
-            self._refuse(404, "commands go to /command.")
-            return
-        body = self._body()
-        if body is None:
-            return
-        try:
-            sentence = self.server.exchange.ask(json.loads(body))
-        except (ValueError, RecursionError):
-            self._refuse(400, "a message must be JSON in UTF-8.")
-            return
-        except TimeoutError:
-            self._refuse(503, "the player is busy: try again.")
-            return
-        if sentence:
-            self._refuse(400, sentence)
-        else:
-            self._send(200, b"{}", "application/json")
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing: a log would hold the token."""
-
-    def version_string(self) -> str:
-        """Return the name of the server."""
-        return "worldrl"
-
-    def _admitted(self) -> str | None:
-        """Return the path of a request, or refuse it and return None."""
-        hosts, origins = self.headers.get_all("Host", []), self.headers.get_all("Origin", [])
-        if len(hosts) != 1 or not self.server.knows(hosts[0]):
-            self._refuse(403, "this player is not called that: use the address that worldrl play printed.")
-            return None
-        if any(origin.lower() != f"http://{hosts[0].lower()}" for origin in origins):
-            self._refuse(403, "another page must not use this player.")
-            return None
-        parts = urlsplit(self.path)
-        given = parse_qs(parts.query).get("token", [""])[0]
-        if not secrets.compare_digest(given.encode(), self.server.token.encode()):
-            self._refuse(403, "the token is missing or wrong: use the address that worldrl play printed.")
-            return None
-        return parts.path
-
-    def _body(self) -> bytes | None:
-        """Return the body of a request, or refuse it and return None."""
-        length = self.headers.get("Content-Length", "")
-        if not LENGTH.fullmatch(length):
-            self._refuse(411, "a message must say how long it is.")
-            return None
-        if int(length) > MOST_BYTES:
-            self._refuse(413, f"a message must be at most {MOST_BYTES} bytes long, got {length}.")
-            return None
-        self._is_read = True
-        return self.rfile.read(int(length))
-
-    def _stream(self) -> None:
-        """Send what does not change, and then the news as they come, the latest where the browser is slow."""
-        self._head(200, "text/event-stream; charset=utf-8")
-        exchange, seen = self.server.exchange, 0
-        with exchange.watching():
-            self.wfile.write(f"event: about\ndata: {self.server.about}\n\n".encode())
-            while not exchange.closed:
-                news = exchange.news(seen, patience=STILL_HERE)
-                if news is None:
-                    self.wfile.write(b": still here\n\n")
-                else:
-                    seen, text = news
-                    self.wfile.write(f"data: {text}\n\n".encode())
-
-    def _refuse(self, status: int, sentence: str) -> None:
-        """Answer with a sentence, once what was sent has been read: an answer amid a message may never arrive."""
-        length = self.headers.get("Content-Length", "")
-        left = min(int(length), MOST_DRAINED) if LENGTH.fullmatch(length) and not self._is_read else 0
-        while left > 0 and (got := self.rfile.read(min(left, MOST_BYTES))):
-            left -= len(got)
-        self._send(status, json.dumps({"error": sentence}).encode(), "application/json")
-
-    def _send(self, status: int, body: bytes, kind: str) -> None:
-        self._head(status, kind, length=len(body))
-        self.wfile.write(body)
-
-    def _head(self, status: int, kind: str, *, length: int | None = None) -> None:
-        self.send_response(status)
-        headers = {
-            "Content-Type": kind,
-            "Content-Security-Policy": self.server.policy,
-            "Cache-Control": "no-store",
-            "Cross-Origin-Resource-Policy": "same-origin",
-            "Referrer-Policy": "no-referrer",
-            "X-Content-Type-Options": "nosniff",
-        }
-        for name, value in headers.items():
-            self.send_header(name, value)
-        if length is not None:
-            self.send_header("Content-Length", str(length))
-        self.end_headers()
 
 
 def _is_address(name: str) -> bool:

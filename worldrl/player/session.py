@@ -1,83 +1,29 @@
 """What can be done with an imagined episode while it runs: a machine of states, without a page or a clock."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 
-from worldrl.data.rollout import AnyEnv
 from worldrl.envs.imagined_inputs import Decode
 from worldrl.errors import ConfigError, WorldRLError
-from worldrl.player import BY_HAND, PACES
-from worldrl.player.film import Film, joined
+from worldrl.player import BY_HAND, IMAGINATION, MUJOCO, PACES, SIGHTS
+from worldrl.player.film import Film, free_name, joined
 from worldrl.player.moments import Moments
 from worldrl.player.sides import Dream, Side, Simulator
+from worldrl.player.view import Acting, View
 from worldrl.types import Array, WorldModel
 
 LONGEST = 20_000
 """Frames after which a film ends by itself: twenty minutes at the usual pace (our choice)."""
 
 
-class Acting(Protocol):
-    """A policy that acts in episodes, each with a memory of its own."""
-
-    def begin(self, seed: int) -> Any:
-        """Return the memory with which an episode starts."""
-        ...
-
-    def act(self, obs: Array, memories: Sequence[Any], *, deterministic: bool) -> Array:
-        """Return the actions ``(b, a)`` for ``obs`` ``(b, *o)``, not clipped."""
-        ...
-
-
-@dataclass(frozen=True)
-class View:
-    """All that there is to see.
-
-    Attributes:
-        imagined: The imagined world.
-        real: The simulator beside it; None where there is none.
-        episode: The recorded episode that this one began in.
-        start: The step of it.
-        step: Steps taken since.
-        success_probability: In ``[0, 1]``.
-        threshold: The probability from which imagination counts a success.
-        disagreement: Of the ensemble, in units of the threshold at which imagination halts.
-        action: The last action ``(a,)``; zero at first.
-        driver: Who acts: ``you`` or a policy's name.
-        playing: Whether it runs.
-        beyond: Whether it goes on past its end.
-        pace: Frames a second it should run at.
-        film: Name of the film that is being recorded; empty for none.
-        saved: Name of the last film that was finished; empty for none.
-        problem: What last went wrong by itself, in a sentence; empty for nothing.
-    """
-
-    imagined: Side
-    real: Side | None
-    episode: int
-    start: int
-    step: int
-    success_probability: float
-    threshold: float
-    disagreement: float
-    action: tuple[float, ...]
-    driver: str
-    playing: bool
-    beyond: bool
-    pace: float
-    film: str
-    saved: str
-    problem: str
-
-
 class Session:
     """One imagined episode at a time, driven by hand or by a policy, the simulator beside it under the same actions.
 
     Chance is the same after every reset: where two episodes from one moment differ, they were driven differently. The
-    last of the policies drives at first.
+    last of the policies drives at first, and looks at imagination. Where it looks at the simulator, the episode is over
+    with that of the simulator, and imagination runs along.
 
     Args:
         model: The world model.
@@ -88,6 +34,7 @@ class Session:
         real: The simulator that the moments were recorded in; None for imagination alone.
         films: Folder for films; None if none may be recorded.
         pace: Frames a second.
+        rest: The action ``(a,)`` while nobody has given another; zeros if empty.
         seed: Of imagination and policies.
 
     Attributes:
@@ -105,9 +52,10 @@ class Session:
         horizon: int,
         decode: Decode | None,
         policies: Mapping[str, Acting] | None = None,
-        real: AnyEnv | None = None,
+        real: Simulator | None = None,
         films: Path | None = None,
         pace: float = 16.0,
+        rest: Sequence[float] = (),
         seed: int = 0,
     ) -> None:
         self.moments, self.films, self.seed = moments, films, seed
@@ -115,12 +63,13 @@ class Session:
         self._film: Film | None = None
         self._saved = self._problem = ""
         self._episode = self._start = 0
-        self._beyond = False
+        self._beyond, self._looks_at = False, IMAGINATION
         self.pace(pace)
-        self._action = self._hand = np.zeros(model.act_dim, np.float32)
+        self._action = np.zeros(model.act_dim, np.float32)
+        self._hand = np.array(rest, np.float32) if rest else self._action
         moment = moments.at(0, 0)
         self._dream = Dream(model, decode, seed=seed, horizon=horizon, moment=moment)
-        self._real = None if real is None else Simulator(real)
+        self._real = real
         if self._real is not None:
             self._real.begin(moment, step=0)
         self.drive(next(reversed(self.policies), BY_HAND))
@@ -136,6 +85,8 @@ class Session:
         self._dream.begin(moment)
         if self._real is not None:
             self._real.begin(moment, step=step)
+        if self._blind():
+            self._looks_at = IMAGINATION
         self._episode, self._start, self._problem = episode, step, ""
         self._action = np.zeros_like(self._hand)
         self.drive(self._driver)
@@ -149,9 +100,11 @@ class Session:
             WorldRLError: If a world cannot go on.
         """
         if self._is_over():
+            ended, mend = self._dream.side.ended, "let it go on past its end"
+            if (real := self._leader()) is not None:
+                ended, mend = real.ended, "look at imagination"
             raise ConfigError(
-                f"step must come before the end of an episode, got one that is over ({self._dream.side.ended}): "
-                "reset it, or let it go on past its end."
+                f"step must come before the end of an episode, got one that is over ({ended}): reset it, or {mend}."
             )
         act = self._choose()
         self._dream.step(act)
@@ -186,6 +139,19 @@ class Session:
             raise ConfigError(f"by must be one of {known}, got '{by[:40]}': no other policy was found in the run.")
         self._driver = by
         self._memory = None if by == BY_HAND else self.policies[by].begin(self.seed)
+
+    def look(self, at: str) -> None:
+        """Let a policy look at imagination or at the simulator, with a fresh memory.
+
+        Raises:
+            ConfigError: If there is no such thing to look at.
+        """
+        if at not in SIGHTS:
+            raise ConfigError(f"at must be one of {', '.join(SIGHTS)}, got '{at[:40]}'.")
+        if at == MUJOCO and (why := self._blind()):
+            raise ConfigError(f"at must be {IMAGINATION} {why}.")
+        self._looks_at = at
+        self.drive(self._driver)
 
     def act(self, action: Sequence[float]) -> None:
         """Hold an action ``(a,)`` until the next is given; it is taken while you drive.
@@ -225,7 +191,7 @@ class Session:
         elif self.films is None:
             raise ConfigError("record must be off without a folder for films, got on: there is none.")
         elif self._film is None:
-            self._film = Film(_free_name(self.films), fps=self._pace)
+            self._film = Film(free_name(self.films), fps=self._pace)
             self._shoot()
 
     def fail(self, problem: str) -> None:
@@ -246,7 +212,9 @@ class Session:
             disagreement=dream.disagreement,
             action=tuple(round(float(number), 4) for number in self._action),
             driver=self._driver,
+            looks_at=self._looks_at,
             playing=self.playing,
+            over=self._is_over(),
             beyond=self._beyond,
             pace=self._pace,
             film=self._film.path.name if self._film else "",
@@ -262,13 +230,26 @@ class Session:
             if self._real is not None:
                 self._real.close()
 
+    def _blind(self) -> str:
+        """Return why the simulator cannot be looked at; empty where it can."""
+        if self._real is None or self._real.side is None:
+            return "where no MuJoCo stands beside it, got MuJoCo: begin from what was recorded with it"
+        return "" if self._real.observe else "without an observation pipeline, got MuJoCo: name one by observation="
+
+    def _leader(self) -> Side | None:
+        """Return the simulator where what happens in it decides what is done, and when the episode is over."""
+        looked = self._driver != BY_HAND and self._looks_at == MUJOCO
+        return self._real.side if looked and self._real is not None else None
+
     def _is_over(self) -> bool:
-        return bool(self._dream.side.ended) and not self._beyond
+        real = self._leader()
+        return bool(self._dream.side.ended) and not self._beyond if real is None else bool(real.ended)
 
     def _choose(self) -> Array:
         if self._driver == BY_HAND:
             return self._hand.copy()
-        acts = self.policies[self._driver].act(self._dream.obs, [self._memory], deterministic=True)
+        obs = self._dream.obs if self._real is None or self._leader() is None else self._real.obs
+        acts = self.policies[self._driver].act(obs, [self._memory], deterministic=True)
         return np.asarray(np.clip(acts[0], -1.0, 1.0), np.float32)
 
     def _shoot(self) -> None:
@@ -290,8 +271,3 @@ class Session:
         if film is not None:
             film.close()
             self._saved = film.path.name
-
-
-def _free_name(folder: Path) -> Path:
-    """Return the first name in ``folder`` that no film has."""
-    return next(path for i in range(1, 10**6) if not (path := folder / f"play-{i:03d}.mp4").exists())

@@ -1,6 +1,6 @@
 """The two worlds that are played side by side: the imagined one and the simulator, each with what is seen of it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -15,8 +15,10 @@ from worldrl.envs.imagined_inputs import Decode
 from worldrl.errors import ConfigError
 from worldrl.evaluation.video import Frame
 from worldrl.player.moments import Moment
-from worldrl.types import Array, WorldModel
+from worldrl.types import Array, Ensemble, WorldModel
 
+Observe = Callable[[Any, AnyEnv], Array]
+"""What an environment shows, and the environment itself, to the observation ``(1, *o)`` of a policy."""
 ENDLESS = 2**31
 """Steps that the imagined environment would take: where an episode ends is decided here, so that it can go on."""
 
@@ -53,7 +55,7 @@ class Dream:
         obs: The observation ``(1, *o)``.
         side: What is seen.
         success_probability: In ``[0, 1]``.
-        disagreement: Of the ensemble, in units of the threshold at which imagination halts.
+        disagreement: Of the ensemble, in units of the threshold at which imagination halts; None where there is none.
         steps: Taken since it began.
     """
 
@@ -75,7 +77,9 @@ class Dream:
         )  # fmt: skip
         self.obs, _ = env.reset(seed=self.seed)
         self._env, self.steps = env, 0
-        self.success_probability = self.disagreement = 0.0
+        self.success_probability = 0.0
+        alone = isinstance(self.model, Ensemble) and self.model.members == 1
+        self.disagreement: float | None = None if alone else 0.0
         self.side = Side(self._drawn())
 
     def step(self, act: Array) -> None:
@@ -96,7 +100,8 @@ class Dream:
         threshold = float(self.model.success_threshold)
         facts = Guards().judge(np.array(figures, np.float64), np.array([True]), threshold=threshold)
         self.success_probability = float(facts["success_probability"][0])
-        self.disagreement = float(facts["disagreement"][0])
+        if self.disagreement is not None:
+            self.disagreement = float(facts["disagreement"][0])
         if facts["halted"][0]:
             return False, "halted"
         if facts["success"][0]:
@@ -114,11 +119,29 @@ class Simulator:
 
     Args:
         env: An environment of this package; it is used, and closed, from one thread.
+        observe: The observation pipeline; None where nobody can look at it but by eye.
+
+    Attributes:
+        side: What is seen; None where it could not be put where imagination began.
     """
 
-    def __init__(self, env: AnyEnv) -> None:
-        self.env = env
+    def __init__(self, env: AnyEnv, observe: Observe | None = None) -> None:
+        self.env, self.observe = env, observe
         self.side: Side | None = None
+        self._shown: Any = None
+        self._obs: Array | None = None
+
+    @property
+    def obs(self) -> Array:
+        """The observation ``(1, *o)`` of a policy; computed when it is looked at, for an encoder takes its time.
+
+        Raises:
+            DataError: If the pipeline cannot read what the simulator shows.
+        """
+        assert self.observe is not None and self.side is not None
+        if self._obs is None:
+            self._obs = self.observe(self._shown, self.env)
+        return self._obs
 
     def begin(self, moment: Moment, *, step: int) -> None:
         """Enter a moment, if it was recorded with the state of the simulator; otherwise there is nothing to see.
@@ -129,7 +152,7 @@ class Simulator:
         self.side = None
         if moment.recorded is not None and moment.recorded.states.shape[1]:
             _, obs = enter(self.env, moment.recorded, step)
-            self.side = Side(np.array(obs["image"]), bool(moment.recorded.success[step]))
+            self._show(obs, Side(np.array(obs["image"]), bool(moment.recorded.success[step])))
 
     def step(self, act: Array) -> None:
         """Take an action ``(a,)``; where its own episode is over the simulator stands still."""
@@ -138,8 +161,11 @@ class Simulator:
         began = perf_counter()
         obs, _, end, trunc, info = self.env.step(act.copy())
         ended = "success" if info["success"] else "time" if end or trunc else ""
-        self.side = Side(np.array(obs["image"]), bool(info["success"]), ended, perf_counter() - began)
+        self._show(obs, Side(np.array(obs["image"]), bool(info["success"]), ended, perf_counter() - began))
 
     def close(self) -> None:
         """Close the environment."""
         self.env.close()
+
+    def _show(self, shown: Any, side: Side) -> None:
+        self._shown, self.side, self._obs = shown, side, None

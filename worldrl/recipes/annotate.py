@@ -12,6 +12,7 @@ from omegaconf import MISSING
 from worldrl.errors import ConfigError, DataError, first_line
 from worldrl.recipes.options import check_positive, option
 from worldrl.recipes.parts import need
+from worldrl.recipes.results import Result
 
 COLOURS = (
     (0, 0, 0), (230, 25, 75), (60, 180, 75), (255, 225, 25), (0, 130, 200), (245, 130, 48), (145, 30, 180),
@@ -41,7 +42,7 @@ class Config:
             raise ConfigError("out or paint must be given: out=FOLDER annotates, paint=FOLDER makes pictures to paint.")
 
 
-def run(config: Config) -> str:
+def run(config: Config) -> Result:
     """Choose frames; annotate them by the simulator's masks, or write pictures to paint, or read painted ones."""
     from worldrl.data.dataset import Dataset
     from worldrl.objects import Annotations
@@ -61,7 +62,9 @@ def run(config: Config) -> str:
     if not config.out:
         raise ConfigError(f"out must be given to keep what is painted in '{config.paint}'.")
     Annotations(frames, labels, objects, dataset.manifest.env_id).save_pretrained(Path(config.out))
-    return f"annotated {config.out}: {len(frames)} frames by {by}, objects {', '.join(objects)}"
+    text = f"annotated {config.out}: {len(frames)} frames by {by}, objects {', '.join(objects)}"
+    figures = {"out": config.out, "task": dataset.manifest.env_id, "frames": len(frames), "by": by, "objects": objects}
+    return Result(text, figures)
 
 
 def _choose(dataset: Any, shots: int, *, seed: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
@@ -84,7 +87,7 @@ def _seen(labels: npt.NDArray[np.uint8]) -> set[int]:
     return {int(value) for value, count in zip(values, counts, strict=True) if value and count >= LEAST}
 
 
-def _to_paint(folder: Path, frames: npt.NDArray[np.uint8], objects: tuple[str, ...]) -> str:
+def _to_paint(folder: Path, frames: npt.NDArray[np.uint8], objects: tuple[str, ...]) -> Result:
     """Write each frame, a black picture to paint its masks into, and what to paint with."""
     import imageio.v3 as iio
 
@@ -94,10 +97,11 @@ def _to_paint(folder: Path, frames: npt.NDArray[np.uint8], objects: tuple[str, .
         iio.imwrite(folder / f"mask-{i}.png", np.zeros_like(frame))
     lines = [f"{name}: rgb{COLOURS[label]}" for label, name in enumerate(objects, start=1)]
     (folder / "colours.txt").write_text("\n".join(["background: rgb(0, 0, 0)", *lines]) + "\n")
-    return (
+    text = (
         f"{folder} holds {len(frames)} frames: paint mask-0.png and so on in the colours of colours.txt, without soft "
         "edges, and run this again with out=FOLDER."
     )
+    return Result(text, {"paint": folder, "frames": len(frames), "objects": objects})
 
 
 def _painted(folder: Path, objects: tuple[str, ...]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:

@@ -17,6 +17,7 @@ from worldrl.recipes.options import (
     option,
 )
 from worldrl.recipes.parts import need, use_threads, versions
+from worldrl.recipes.results import Result
 from worldrl.recipes.telling import say
 from worldrl.recipes.timing.rate import Row
 
@@ -66,7 +67,7 @@ class Config:
             check_json(Path(self.out))
 
 
-def run(config: Config) -> str:
+def run(config: Config) -> Result:
     """Time everything; return the table, and write it with figures and plot where a file is named."""
     import torch
 
@@ -90,10 +91,11 @@ def run(config: Config) -> str:
     summary = summarise(rows, batch=config.batch) | trained() | {"machine": machine}
     command = shlex.join(["worldrl", "bench", *changes(config)])
     text = table(rows, summary, command=command)
+    figures = {"rows": [asdict(row) for row in rows], "summary": summary, "command": command}
     if config.out:
         out = Path(config.out)
         out.parent.mkdir(parents=True, exist_ok=True)
-        checkpoint.write_json(out, {"rows": [asdict(row) for row in rows], "summary": summary, "command": command})
+        checkpoint.write_json(out, figures)
         out.with_suffix(".md").write_text(text)
         plot = curves(lines(rows, ("imagined tokens",)), "batch, as a power of two", "share of the limit")
         out.with_suffix(".svg").write_text(plot)
@@ -101,7 +103,7 @@ def run(config: Config) -> str:
             across, up = zip(*(point for line in points.values() for point in line), strict=True)
             drawn = curves(points, x, y, first=min(across), top=max(up))
             out.with_name(f"{out.stem}-{name}.svg").write_text(drawn)
-    return text
+    return Result(text, figures | ({"out": config.out} if config.out else {}))
 
 
 def summarise(rows: list[Row], *, batch: int) -> dict[str, float | None]:
@@ -127,14 +129,16 @@ def summarise(rows: list[Row], *, batch: int) -> dict[str, float | None]:
     }
 
 
-def _compare(config: Config) -> str:
+def _compare(config: Config) -> Result:
     """Train frame models for equally long."""
+    from worldrl import checkpoint
     from worldrl.recipes.timing.equal import compare
 
-    return compare(
+    text = compare(
         need(config.compare, "data set"), need(config.observation, "observation pipeline"), Path(config.out),
         minutes=config.minutes, seeds=config.seeds, command=["worldrl", "bench", *changes(config)],
     )  # fmt: skip
+    return Result(text, {"out": config.out} | checkpoint.read_json(Path(config.out)))
 
 
 def trained() -> dict[str, float | None]:

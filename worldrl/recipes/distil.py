@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from worldrl.errors import ConfigError
+from worldrl.recipes.boards import check_boards
 from worldrl.recipes.config import changes
 from worldrl.recipes.demonstrations import OWN
 from worldrl.recipes.fidelity import decisions, judgements, load_policies, predictions
@@ -17,8 +18,9 @@ from worldrl.recipes.held_out import check_share, pass_on, split_of
 from worldrl.recipes.options import check_json, check_positive, option
 from worldrl.recipes.parts import make_env, need, pipeline_at, seeds_for, tokens_of, use_threads, versions
 from worldrl.recipes.results import Result
+from worldrl.recipes.stages import kept_beside, stops_of
 from worldrl.recipes.table import markdown
-from worldrl.recipes.telling import bar, say
+from worldrl.recipes.telling import Training, bar, lessons, say
 
 TURNS = 7
 """Times that teacher and student are timed, one after the other."""
@@ -53,6 +55,9 @@ class Config:
         "", "file of the figures (.json), with a table beside it; worlds that stand there stay. Empty for none"
     )
     batch: int = option(256, "imagined environments side by side, to time them")
+    keep_every: int = option(500, "gradient steps after which an interrupted training is kept, to go on; 0 for never")
+    tensorboard: str = option("", "folder for TensorBoard; empty for none")
+    wandb: str = option("", "project of Weights & Biases; empty for none")
     seconds: float = option(1.0, "how long each is timed in each of its turns, at least")
     seed: int = option(0, "of batches, start states and imagination")
     threads: int = option(0, "threads of torch; 0 leaves them alone")
@@ -63,6 +68,9 @@ class Config:
         check_positive(batch=self.batch, seconds=self.seconds)
         if not 0 <= self.push <= 1 or self.blur < 0:
             raise ConfigError(f"push must be in [0, 1] and blur 0 or more, got {self.push} and {self.blur}.")
+        check_boards(self)
+        if self.keep_every < 0:
+            raise ConfigError(f"keep_every must be 0 or more, got {self.keep_every}.")
         check_share(self.held_out)
         if self.results:
             check_json(Path(self.results))
@@ -89,9 +97,10 @@ def run(config: Config) -> Result:
         begun = tokens_of(starts, pipeline) if policies else None
     train, held = split_of(at, dataset, config.held_out)
     unseen = tokens.subset(held)
-    student = _taught(config, world.model, tokens, tokens.subset(train), unseen)
-    replace(world, model=student).save_pretrained(Path(config.out))
-    pass_on(at, Path(config.out), dataset, config.held_out)
+    with kept_beside(config.out, every=config.keep_every), lessons(config, "distil") as lesson:
+        student = _taught(config, world.model, tokens, tokens.subset(train), unseen, lesson.training("distil"))
+        replace(world, model=student).save_pretrained(Path(config.out))
+        pass_on(at, Path(config.out), dataset, config.held_out)
     ways: dict[str, Any] = {}
     for way, model in (("teacher", world.model), ("student", student)):
         say(f"measuring the {way}")
@@ -112,17 +121,17 @@ def run(config: Config) -> Result:
         "versions": versions(),
     }  # fmt: skip
     if not config.results:
-        return Result(table({config.out: figures}), figures)
+        return Result(table({config.out: figures}), {"out": config.out} | figures)
     file = Path(config.results)
     told = (checkpoint.read_json(file) if file.exists() else {}) | {config.out: figures}
     file.parent.mkdir(parents=True, exist_ok=True)
     checkpoint.write_json(file, told)
     text = table(told)
     file.with_suffix(".md").write_text(text)
-    return Result(text, figures)
+    return Result(text, {"out": config.out, "results": file} | figures)
 
 
-def _taught(config: Config, teacher: Any, tokens: Any, seen: Any, unseen: Any) -> Any:
+def _taught(config: Config, teacher: Any, tokens: Any, seen: Any, unseen: Any, training: Training) -> Any:
     """Return the student, taught and calibrated on the same episodes as its teacher."""
     import torch
 
@@ -136,7 +145,8 @@ def _taught(config: Config, teacher: Any, tokens: Any, seen: Any, unseen: Any) -
     student = student_of(teacher, net=net)
     distil(
         [teacher], [student], [seen], steps=config.steps, batch_size=config.batch_size, lr=config.lr,
-        push=config.push, reach=config.reach, blur=config.blur, seed=config.seed, progress=bar("distil"),
+        push=config.push, reach=config.reach, blur=config.blur, seed=config.seed, progress=training,
+        stops=stops_of(config.out, training.label, config.keep_every, training),
     )  # fmt: skip
     own = tokens.subset([i for i, who in enumerate(tokens.policies) if who in OWN])
     calibrate(student, unseen, replayed=own, seed=config.seed)

@@ -52,6 +52,7 @@ def run(config: Config) -> Result:
         what = "frames" if len(pipeline.shape) == 3 else "tokens"
         say(f"observation {config.out}: {what} {pipeline.shape}, masks: {pipeline.masks}, hash {pipeline.hash[:12]}")
         figures = {"out": config.out, "shape": pipeline.shape, "masks": pipeline.masks, "hash": pipeline.hash}
+        figures |= {"episodes": len(dataset), "frames": dataset.num_steps + len(dataset)}
     return Result("", figures)
 
 

@@ -16,7 +16,6 @@ from worldrl.recipes import collect
 from worldrl.recipes.fit import Config as FitConfig
 from worldrl.recipes.fit import run as fit_world
 from worldrl.recipes.options import (
-    EngineOptions,
     EnvOptions,
     WorldModelOptions,
     check_env_id,
@@ -27,6 +26,7 @@ from worldrl.recipes.options import (
 from worldrl.recipes.parts import need
 from worldrl.recipes.refine import Config as RefineConfig
 from worldrl.recipes.refine import run as refine_policy
+from worldrl.recipes.results import Result
 from worldrl.recipes.stages import run_at
 from worldrl.recipes.telling import say
 
@@ -53,9 +53,7 @@ class Config:
     budget: int = option(20, "real episodes recorded between two refinements")
     beyond: int = option(0, "decisions that recording goes on after a success, where the environment lets it")
     world_model: WorldModelOptions = field(default_factory=WorldModelOptions)
-    fit: FitConfig = field(
-        default_factory=lambda: FitConfig(decoder_steps=0, engine=EngineOptions(keep_every=500), **TOLD["fit"])
-    )
+    fit: FitConfig = field(default_factory=lambda: FitConfig(decoder_steps=0, **TOLD["fit"]))
     refine: RefineConfig = field(default_factory=lambda: RefineConfig(**TOLD["refine"]))
     seed: int = option(0, "of everything")
 
@@ -72,7 +70,7 @@ class Config:
             options.check()
 
 
-def run(config: Config) -> dict[str, Any]:
+def run(config: Config) -> Result:
     """Fit, refine, record with what came out, and begin again; say how many real steps each round has cost."""
     from worldrl import checkpoint
     from worldrl.data.dataset import Dataset
@@ -102,7 +100,7 @@ def run(config: Config) -> dict[str, Any]:
             say(f"round {number + 1} of {config.rounds}: {refined}, {spent} real steps beyond the first data")
         summary = {"rounds": rounds, "real_steps_at_first": first["steps"], "real_steps": rounds[-1]["real_steps"]}
         checkpoint.write_json(out / "evolution.json", summary)
-    return summary
+    return Result("", {"out": out} | summary)
 
 
 def _copy(config: Config, out: Path) -> None:

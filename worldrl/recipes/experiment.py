@@ -9,6 +9,7 @@ from omegaconf import MISSING
 
 from worldrl.errors import ConfigError
 from worldrl.recipes.options import ClusterOptions, check_cluster, check_positive, option
+from worldrl.recipes.results import Result
 from worldrl.recipes.studies import STUDIES
 from worldrl.recipes.studies.stock import PoolOptions
 from worldrl.recipes.telling import say
@@ -61,8 +62,9 @@ class _Experiment:
     write: Callable[[], str]
 
 
-def run(config: Config) -> str:
+def run(config: Config) -> Result:
     """Run what is not done yet, then write the report of all that is."""
+    from worldrl import checkpoint
     from worldrl.recipes import records
     from worldrl.recipes.runner import run_left
 
@@ -79,7 +81,9 @@ def run(config: Config) -> str:
     if failed:
         say(f"{len(failed)} jobs failed; their folders hold log.txt and failed.json, and a new run tries them again")
     records.keep(out, results / config.name, [cell.name for cell in experiment.cells])
-    return experiment.write()
+    text, file = experiment.write(), results / f"{config.name}.json"
+    told = {"out": out, "results": file, "failed": [job.folder for job in failed]}
+    return Result(text, told | checkpoint.read_json(file))
 
 
 def _objects(config: Config, out: Path, results: Path) -> _Experiment:

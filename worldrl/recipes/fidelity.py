@@ -92,7 +92,7 @@ def run(config: Config) -> Result:
     checkpoint.write_json(Path(config.out), figures)
     text = table(figures)
     Path(config.out).with_suffix(".md").write_text(text + "\n")
-    return Result(text, figures)
+    return Result(text, {"out": config.out} | figures)
 
 
 def predictions(model: Any, tokens: Any, *, seed: int) -> dict[str, Any]:

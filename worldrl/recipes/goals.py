@@ -13,6 +13,7 @@ from worldrl.recipes.boards import check_boards
 from worldrl.recipes.held_out import check_share
 from worldrl.recipes.options import check_positive, option
 from worldrl.recipes.parts import make_env, need, pipeline_at, tokens_of, use_threads
+from worldrl.recipes.results import Result
 from worldrl.recipes.telling import lessons, say
 from worldrl.recipes.text_goals import TEXT, Goals
 from worldrl.types import Array
@@ -57,7 +58,7 @@ class Described:
     wordings: Mapping[str, Sequence[str]]
 
 
-def run(config: Config) -> None:
+def run(config: Config) -> Result:
     """Describe the episodes, fit the judge, calibrate it in imagination, and save it."""
     from worldrl.world_model.world import World
 
@@ -74,6 +75,7 @@ def run(config: Config) -> None:
     known = goals.reader.descriptions
     told = f"{len(known.states)} states in {len(known.sentences)} statements"
     say(f"goals {config.out}: {told} ({', '.join(known.states)})")
+    return Result("", {"out": config.out, "states": known.states, "statements": len(known.sentences)})
 
 
 def described(folder: Path, pipeline: Any) -> Described:

@@ -46,7 +46,8 @@ def encoders(words: Sequence[str]) -> Result:
     settings = dict(word.split("=", 1) for word in rest if "=" in word)
     if len(names) != 1 or set(settings) - ({"archive"} if action == "install" else set()):
         raise ConfigError(f"encoders {action} must be followed by one name, got '{' '.join(rest)}'.")
-    return Result(actions[action](names[0], **settings), {"action": action, "name": names[0]})
+    found = actions[action](names[0], **settings)
+    return Result(found.text, {"action": action, "name": names[0], **found.figures})
 
 
 def envs(words: Sequence[str]) -> Result:
@@ -91,27 +92,29 @@ def _list() -> Result:
     return Result(table(rows), {"encoders": [dict(zip(names, row, strict=True)) for row in rows]})
 
 
-def _show(name: str) -> str:
+def _show(name: str) -> Result:
     from worldrl.encoders.registry import describe
 
     entry = describe(name)
     fields = ("architecture", "pretraining", "licence", "package", "version", "member", "sha256")
     rows = [(field, str(getattr(entry, field))) for field in fields]
-    return table(
-        [*rows, *((f"sha256 of {file}", sha256) for file, sha256 in entry.beside.items()), ("installed", _place(name))]
-    )
+    rows += [(f"sha256 of {file}", sha256) for file, sha256 in entry.beside.items()]
+    rows.append(("installed", _place(name)))
+    return Result(table(rows), dict(rows))
 
 
-def _install(name: str, *, archive: str | None = None) -> str:
+def _install(name: str, *, archive: str | None = None) -> Result:
     from worldrl.encoders.weights import install
 
-    return f"{name} is installed: {install(name, archive=None if archive is None else Path(archive))}"
+    folder = install(name, archive=None if archive is None else Path(archive))
+    return Result(f"{name} is installed: {folder}", {"path": folder})
 
 
-def _verify(name: str) -> str:
+def _verify(name: str) -> Result:
     from worldrl.encoders.weights import load_weights
 
-    return f"{name} is as expected: {len(load_weights(name))} tensors from {_place(name)}"
+    tensors, place = len(load_weights(name)), _place(name)
+    return Result(f"{name} is as expected: {tensors} tensors from {place}", {"tensors": tensors, "place": place})
 
 
 def _place(name: str) -> str:

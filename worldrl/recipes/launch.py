@@ -42,29 +42,37 @@ def launch(verb: str, config: Any, *, processes: int) -> None:
         elastic_launch(how, sys.executable)(*words)
     except ChildFailedError as error:
         rank, failure = min(error.failures.items(), key=lambda item: _aftermath(item[1]))
-        told = _words(failure)
-        sentence = f"process {rank} of {processes} died with exit code {failure.exitcode}, without a word."
-        raise error_of(failure.exitcode)(told or sentence) from None
+        sentence, code = _end(failure)
+        told = f"process {rank} of {processes} died with exit code {failure.exitcode}, without a word."
+        raise error_of(code)(sentence or told) from None
 
 
-def _words(failure: Any) -> str | None:
-    """Return what a process had to say of its end."""
+def _end(failure: Any) -> tuple[str | None, int]:
+    """Return what a process had to say of its end, if anything, and the exit code that it meant to have.
+
+    Stopped by the launcher while it was leaving, it has another one.
+    """
     told = failure.error_file_data.get("message")
-    return str(told["message"]) if isinstance(told, dict) else None
+    code = told.get("extraInfo", {}).get("exit_code", failure.exitcode) if isinstance(told, dict) else failure.exitcode
+    return (str(told["message"]) if isinstance(told, dict) else None), int(code)
 
 
 def _aftermath(failure: Any) -> tuple[bool, bool, int]:
-    """Return an order in which those that the launcher stopped come last: its clock knows whole seconds only."""
-    return _words(failure) is None, failure.exitcode == -signal.SIGTERM, failure.timestamp
+    """Return an order in which those come last that the launcher stopped, or whom another's end took by surprise.
+
+    The launcher's clock knows whole seconds only, so that it cannot tell.
+    """
+    sentence, code = _end(failure)
+    return sentence is None, code in (1, -signal.SIGTERM), failure.timestamp
 
 
-def tell_launcher(sentence: str) -> bool:
-    """Tell the launcher that began this process why it ends; return whether there is one."""
+def tell_launcher(sentence: str, code: int) -> bool:
+    """Tell the launcher that began this process why it ends, and with which exit code; return whether there is one."""
     file = os.environ.get(ERROR_FILE)
     if not file:
         return False
-    told = {"message": sentence, "extraInfo": {"timestamp": str(int(time.time())), "py_callstack": sentence}}
-    Path(file).write_text(json.dumps({"message": told}))
+    about = {"timestamp": str(int(time.time())), "py_callstack": sentence, "exit_code": code}
+    Path(file).write_text(json.dumps({"message": {"message": sentence, "extraInfo": about}}))
     return True
 
 

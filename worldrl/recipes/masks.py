@@ -16,6 +16,7 @@ from worldrl.recipes.config import changes
 from worldrl.recipes.ledger import Ledger, over_seeds
 from worldrl.recipes.options import EncoderOptions, ObjectOptions, check_observation, check_positive, option
 from worldrl.recipes.parts import encoder_for, need, use_threads
+from worldrl.recipes.results import Result
 from worldrl.recipes.table import markdown
 from worldrl.recipes.telling import bar, say
 
@@ -65,7 +66,7 @@ class Config:
             raise ConfigError(f"method must be one of {', '.join(METHODS)}, got '{self.method}'.")
 
 
-def run(config: Config) -> str:
+def run(config: Config) -> Result:
     """Measure, write the figures to the others, and return the table of all."""
     from worldrl.data.dataset import Dataset
     from worldrl.objects import Annotations
@@ -90,7 +91,7 @@ def run(config: Config) -> str:
                 continue
             row = names | _measured(config, annotations, held_out, encoder, look)
             ledger.add(row, table=table)
-    return table(ledger.rows)
+    return Result(table(ledger.rows), {"out": config.out, "rows": ledger.rows})
 
 
 def table(rows: list[dict[str, Any]]) -> str:

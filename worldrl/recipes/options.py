@@ -86,7 +86,7 @@ class EngineOptions:
     precision: str = option("no", "no for float32, bf16 for bfloat16 in the network")
     device: str = option("cpu", "cpu, or cuda for a GPU each")
     keep_every: int = option(
-        0, "gradient steps after which an interrupted training is kept, to go on from there; 0 for never"
+        500, "gradient steps after which an interrupted training is kept, to go on from there; 0 for never"
     )
     patience_s: float = option(120.0, "seconds after which processes that do not answer are given up")
 

@@ -72,7 +72,7 @@ def run(config: Config) -> Result:
         name = f"{config.method} from {Path(config.policy).name}" if config.policy else config.method
         report = trials.report(outcomes, name=name, origin=made, imagined_success=imagined)
     save([report], Path(config.out), seed=config.seed)
-    return Result(table([report]), checkpoint.read_json(Path(config.out)))
+    return Result(table([report]), {"out": config.out} | checkpoint.read_json(Path(config.out)))
 
 
 def _proposal(config: Config, pipeline: Any) -> tuple[Any, Any]:

@@ -1,7 +1,7 @@
 """Play an imagined environment live: by hand or by a policy, the simulator beside it, in a page of this machine."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,9 +9,10 @@ from typing import Any
 
 from worldrl import signals
 from worldrl.errors import ConfigError
-from worldrl.player import BY_HAND, PACES
+from worldrl.player import BY_HAND, IMAGINATION, PACES, SIGHTS
 from worldrl.recipes.options import check_threads, option
 from worldrl.recipes.parts import make_env, need, pipeline_at, use_threads
+from worldrl.recipes.results import Result
 from worldrl.recipes.telling import say
 from worldrl.shipped import shipped
 
@@ -24,8 +25,8 @@ class Config:
 
     run: str = option(
         "",
-        "folder of a run (worldrl demo), or one that holds a world; films go to its videos/; empty for the small run "
-        "that comes with the package, whose films go to videos/ here",
+        "folder of a run (worldrl demo or train), or one that holds a world; films go to its videos/; empty for the "
+        "small run that comes with the package, whose films go to videos/ here",
     )
     world: str = option("", "folder of a world; empty for that of the run")
     episodes: str = option("", "data set whose moments are begun from; empty for that of the run, if it has one")
@@ -51,7 +52,7 @@ class Config:
             raise ConfigError("host must be an address of this machine, got none: leave it out for 127.0.0.1.")
 
 
-def run(config: Config) -> None:
+def run(config: Config) -> Result:
     """Play until Ctrl-C; this thread owns the worlds, the renderer among them, and others only talk to it."""
     from worldrl.envs.rendering import close_shared_renderer
     from worldrl.player.exchange import Exchange
@@ -65,12 +66,13 @@ def run(config: Config) -> None:
         session, about = _session(config, folder, stack)
         stack.callback(session.close)
         server = stack.enter_context(
-            serving(exchange, about=json.dumps(about), host=config.host, port=config.port),
+            serving(exchange, about=json.dumps(about), host=config.host, port=config.port, films=session.films),
         )
         _tell(config, server.port, server.url)
         with _interruptible():
             play(session, exchange)
     say("ended")
+    return Result("", about | {"run": folder, "url": server.url})
 
 
 @contextmanager
@@ -93,35 +95,36 @@ def _session(config: Config, folder: Path, stack: ExitStack) -> tuple[Any, dict[
     """Return the session of a run, and what a page has to know of it that does not change."""
     from worldrl.player.moments import KeptMoments, RecordedMoments
     from worldrl.player.session import Session
-    from worldrl.recipes.imagined import decode_of
-    from worldrl.world_model.world import World
+    from worldrl.recipes.played import load
 
     at = {name: _part(folder, name, getattr(config, name)) for name in ("world", "episodes", "observation")}
-    if at["world"] is None:
+    place = at["world"] or folder  # worldrl train leaves its world in the run folder itself
+    if at["world"] is None and not (_within(folder, "model") / "manifest.json").exists():
         raise ConfigError(
-            f"run must hold a world, got none at '{folder / 'world'}': make one with worldrl demo or fit."
+            f"run must hold a world, got none at '{folder / 'world'}': make one with worldrl demo, fit or train."
         )
-    world = World.from_pretrained(at["world"])
+    world = load(place)
     moments: Any = KeptMoments(world.starts)
     real = None
-    if at["episodes"] is not None and at["observation"] is not None:
-        from worldrl.data.dataset import Dataset
-
-        dataset = Dataset(at["episodes"])
+    if at["observation"] is not None and (at["episodes"] is not None or world.lives is not None):
         pipeline = stack.enter_context(pipeline_at(at["observation"], None))
-        pipeline.require(world.model.pipeline, owner=str(at["world"]))
-        moments = RecordedMoments(dataset, pipeline, history=world.model.history)
-        real = _simulator(dataset.manifest) if config.real else None
-    policies = _policies(config, folder, world.model.pipeline)
+        pipeline.require(world.model.pipeline, owner=str(place))
+        recorded, real = _recorded(config, at["episodes"], world, pipeline)
+        moments = RecordedMoments(recorded, world.sees(pipeline), history=world.model.history)
+    policies = {**_policies(config, folder, world.pipeline), **world.policies}
+    choices = len(world.choices)
     session = Session(
-        world.model, moments, horizon=world.horizon, decode=decode_of(world), policies=policies, real=real,
+        world.model, moments, horizon=world.horizon, decode=world.decode, policies=policies, real=real,
         films=_within(folder, "videos") if config.run else Path("videos"), pace=config.fps, seed=config.seed,
+        rest=[1.0] + [0.0] * (choices - 1) if choices else (),
     )  # fmt: skip
     about = {
         "run": folder.resolve().name,
         "task": world.task,
-        "axes": _axes(world.task, world.model.act_dim),
+        "axes": list(world.choices) or _axes(world.task, world.model.act_dim),
+        "choices": list(world.choices),
         "drivers": [BY_HAND, *policies],
+        "sights": list(SIGHTS) if real else [IMAGINATION],
         "lengths": list(moments.lengths),
         "actors": list(moments.actors),
         "horizon": world.horizon,
@@ -174,15 +177,40 @@ def _policies(config: Config, folder: Path, pipeline: str) -> dict[str, Any]:
     return policies
 
 
-def _simulator(manifest: Any) -> Any:
-    """Make the environment that a data set was recorded in; None where its actions are no numbers."""
+def _recorded(config: Config, at: Path | None, world: Any, pipeline: Any) -> tuple[Any, Any]:
+    """Return the episodes that are begun from, and their simulator; where none were kept, its agent plays some now."""
+    from worldrl.data.dataset import Dataset
+
+    if at is not None:
+        dataset = Dataset(at)
+        about = dataset.manifest
+        return dataset, _simulator(about.env_id, about.env_kwargs, world.sees(pipeline)) if config.real else None
+    say("no episodes were kept: the agent plays some to begin from")
+    env = make_env(world.task, dict(world.env))
+    try:
+        lived = world.lives(env, pipeline)
+    finally:
+        env.close()
+    return lived, _simulator(world.task, world.env, world.sees(pipeline)) if config.real else None
+
+
+def _simulator(env_id: str, kwargs: Mapping[str, Any], pipeline: Any) -> Any:
+    """Make the simulator that episodes were recorded in, as a policy sees it; None where actions are no numbers.
+
+    Raises:
+        CheckpointError: If it labels other objects than the pipeline was fitted on.
+    """
     from gymnasium.spaces import Box
 
-    env = make_env(manifest.env_id, dict(manifest.env_kwargs))
-    if isinstance(env.action_space, Box):
-        return env
-    env.close()
-    return None
+    from worldrl.agents.observing import check_objects, observe
+    from worldrl.player.sides import Simulator
+
+    env = make_env(env_id, dict(kwargs))
+    if not isinstance(env.action_space, Box):
+        env.close()
+        return None
+    check_objects(pipeline, env)
+    return Simulator(env, lambda shown, env: observe(pipeline, [shown], [env]))
 
 
 def _axes(task: str, count: int) -> list[str]:

@@ -14,6 +14,7 @@ from worldrl.recipes.config import changes
 from worldrl.recipes.ledger import Ledger, over_seeds
 from worldrl.recipes.options import EncoderOptions, ObjectOptions, check_observation, check_positive, option
 from worldrl.recipes.parts import encoder_for, make_env, need, use_threads
+from worldrl.recipes.results import Result
 from worldrl.recipes.table import markdown
 from worldrl.recipes.telling import bar, say
 from worldrl.types import Array
@@ -58,7 +59,7 @@ class Scenes:
     owner: npt.NDArray[np.int64]
 
 
-def run(config: Config) -> str:
+def run(config: Config) -> Result:
     """Probe each encoder and its random twin, write the figures to the others, and return the table of all."""
     from worldrl.data.dataset import Dataset
 
@@ -79,7 +80,7 @@ def run(config: Config) -> str:
             row = names | {"reads": reads} | _figures(inputs, scenes, tuple(dataset.manifest.objects), config.seed)
             row |= {"frames": len(scenes.frames), "episodes": len(dataset), "size": list(scenes.frames.shape[1:3])}
             ledger.add(row | {"command": shlex.join(["worldrl", "probe", *changes(config)])}, table=table)
-    return table(ledger.rows)
+    return Result(table(ledger.rows), {"out": config.out, "rows": ledger.rows})
 
 
 def table(rows: list[dict[str, Any]]) -> str:

@@ -18,6 +18,7 @@ from worldrl.facts import tell
 from worldrl.recipes.boards import check_boards
 from worldrl.recipes.options import check_positive, option
 from worldrl.recipes.parts import need, use_threads
+from worldrl.recipes.results import Result
 from worldrl.recipes.stages import FREE, kept_beside, stops_of
 from worldrl.recipes.telling import Training, lessons, say
 
@@ -86,13 +87,13 @@ class Config:
             raise ConfigError(f"trust.pace must be a quantile in [0, 1], got {self.trust.pace}.")
 
 
-def run(config: Config) -> dict[str, Any]:
+def run(config: Config) -> Result:
     """Refine, choose a candidate by imagination alone, save it, and prove that nothing else changed."""
     with kept_beside(config.out, every=config.keep_every), lessons(config, "refine") as told:
         return _refine(config, told.training("refine"))
 
 
-def _refine(config: Config, training: Training) -> dict[str, Any]:
+def _refine(config: Config, training: Training) -> Result:
     from worldrl import checkpoint
     from worldrl.agents.policy import Origin
     from worldrl.agents.stopping import choose
@@ -141,7 +142,7 @@ def _refine(config: Config, training: Training) -> dict[str, Any]:
         f"refined {config.out}: imagined success {candidates[0].trial.success:.2f} -> {chosen.trial.success:.2f}, "
         f"kept the candidate of step {chosen.steps}, {imagined_steps} imagined and 0 real steps"
     )
-    return result
+    return Result("", {"out": config.out} | result)
 
 
 def _policy(config: Config, path: str) -> tuple[Any, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from worldrl.recipes.options import check_threads, option
+from worldrl.recipes.results import Result
 
 
 @dataclass
@@ -27,7 +28,7 @@ class Config:
         check_threads(self.threads)
 
 
-def run(config: Config) -> str:
+def run(config: Config) -> Result:
     """Read the run, measure its world, and write the page."""
     import json
 
@@ -53,4 +54,8 @@ def run(config: Config) -> str:
         told = json.loads(json.dumps(told), parse_constant=lambda _: None)
         checkpoint.write_json(kept, told)
     page.write(out, sections.report(found, told))
-    return f"report: {out}, {out.stat().st_size / 2**20:.1f} MB"
+    size = out.stat().st_size
+    told_where = {"figures": kept} if told is not None else {}
+    return Result(
+        f"report: {out}, {size / 2**20:.1f} MB", {"out": out, "bytes": size} | told_where | {"measured": told}
+    )

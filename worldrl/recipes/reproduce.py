@@ -18,6 +18,7 @@ from worldrl.recipes.options import (
     check_world_model,
     option,
 )
+from worldrl.recipes.results import Result
 from worldrl.recipes.telling import say
 from worldrl.recipes.world4rl.grid import METHODS, TASKS, cells
 
@@ -100,8 +101,9 @@ class Config:
             raise ConfigError("env_kwargs.drawing must be true where pictures are observed, got false.")
 
 
-def run(config: Config) -> str:
+def run(config: Config) -> Result:
     """Run what is not done yet, then write tables, plots and JSON of all that is."""
+    from worldrl import checkpoint
     from worldrl.recipes import records
     from worldrl.recipes.runner import run_left
     from worldrl.recipes.world4rl import report
@@ -128,7 +130,9 @@ def run(config: Config) -> str:
         text += (
             f"\n{len(failed)} jobs failed; their folders hold log.txt and failed.json, and a new run tries them again."
         )
-    return text
+    file = results / f"{config.experiment}.json"
+    figures = {"out": out, "results": file, "failed": [job.folder for job in failed], "command": command}
+    return Result(text, figures | checkpoint.read_json(file))
 
 
 def identity(config: Config) -> dict[str, Any]:

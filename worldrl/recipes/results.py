@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from os import PathLike
 from typing import Any
 
@@ -18,7 +18,7 @@ class Result:
     """
 
     text: str
-    figures: Mapping[str, Any] = field(default_factory=dict)
+    figures: Mapping[str, Any]
 
     def __str__(self) -> str:
         return self.text

@@ -11,6 +11,7 @@ from worldrl.errors import ConfigError
 from worldrl.recipes import train, training
 from worldrl.recipes.options import check_positive, option
 from worldrl.recipes.parts import make_env, need, pipeline_at, use_threads
+from worldrl.recipes.results import Result
 from worldrl.recipes.table import markdown
 
 
@@ -31,7 +32,7 @@ class Config:
         check_positive(episodes=self.episodes)
 
 
-def run(config: Config) -> str:
+def run(config: Config) -> Result:
     """Evaluate the agent undisturbed and under every disturbance, and return the table."""
     from worldrl import checkpoint
     from worldrl.evaluation.intervals import paired_difference
@@ -45,7 +46,7 @@ def run(config: Config) -> str:
     with pipeline_at(folder / "observation", cache) as pipeline:
         if not pipeline.objects:
             raise ConfigError(f"the agent of '{folder}' sees no objects that could be disturbed: train one that does.")
-        parts, env = _load(folder, trained, pipeline), make_env(trained.env.id, dict(trained.env.kwargs))
+        parts, env = training.load_parts(folder, pipeline), make_env(trained.env.id, dict(trained.env.kwargs))
         for told, options in disturbances(pipeline.objects, config.shares).items():
             seen = replace(parts, pipeline=DisturbedPipeline(pipeline, **options, seed=trained.seed))
             found = training.evaluate(trained, env, seen, config.episodes)
@@ -53,8 +54,9 @@ def run(config: Config) -> str:
             change = paired_difference(rows[-1]["rets"], rows[0]["rets"], seed=0)
             rows[-1]["change"] = [change.mean, change.interval.low, change.interval.high]
     result = {"run": folder.name, "task": trained.env.id, "masks": trained.objects.masks, "rows": rows}
-    checkpoint.write_json(Path(config.out) if config.out else folder / "robust.json", result)
-    return markdown(
+    out = Path(config.out) if config.out else folder / "robust.json"
+    checkpoint.write_json(out, result)
+    text = markdown(
         ("disturbance", "success", "return", "change of return, 95 %"),
         [
             (row["disturbance"], f"{100 * row['success']:.0f}", f"{row['ret']:.2f}",
@@ -62,6 +64,7 @@ def run(config: Config) -> str:
             for row in rows
         ],
     )  # fmt: skip
+    return Result(text, {"out": out} | result)
 
 
 def disturbances(objects: tuple[str, ...], shares: list[float]) -> dict[str, dict[str, Any]]:
@@ -91,15 +94,3 @@ def options_of(folder: Path) -> train.Config:
             OmegaConf.merge(OmegaConf.structured(train.Config), summary["config"])
         )
     return config
-
-
-def _load(folder: Path, trained: train.Config, pipeline: Any) -> training.Parts:
-    """Load model and agent of a run; nothing is learnt any more."""
-    from worldrl.agents.actor_critic import ActorCritic
-    from worldrl.storm.model import StormWorldModel
-
-    model = StormWorldModel.from_pretrained(folder / "model")
-    pipeline.require(model.pipeline, owner=str(folder / "model"))
-    shrink = training.as_read if model.visual else None
-    agent = ActorCritic.from_pretrained(folder / "agent")
-    return training.Parts(pipeline, model, agent, learner=None, buffer=None, shrink=shrink)

@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from omegaconf import MISSING
 
 from worldrl.errors import ConfigError
 from worldrl.recipes.options import check_positive, option
 from worldrl.recipes.parts import need
+from worldrl.recipes.results import Result
 from worldrl.scene import BASE, NAMES, NOVEL, Scene
 
 ACTIONS = ("make", "show")
@@ -42,7 +44,7 @@ class Config:
         check_positive(count=self.count, shown=self.shown)
 
 
-def run(config: Config) -> str:
+def run(config: Config) -> Result:
     """Make scenes if that is asked for, and show them."""
     from worldrl.data.scenes import read_scenes
 
@@ -55,13 +57,16 @@ def run(config: Config) -> str:
     need(config.out, "scenes")
     scenes = read_scenes(out)
     told = f"{len(scenes)} scenes of {scenes.size}x{scenes.size} pixels in {out}"
+    figures: dict[str, Any] = {"out": out, "scenes": len(scenes), "size": scenes.size}
     if config.coco:
         from worldrl.data.coco import export_coco
 
-        told += f"; as COCO in {export_coco(scenes, Path(config.coco))}"
+        figures["coco"] = export_coco(scenes, Path(config.coco))
+        told += f"; as COCO in {figures['coco']}"
     picture = Path(config.picture) if config.picture else out / "contact.png"
     show(out, picture, count=config.shown)
-    return f"{told}; {min(config.shown, len(scenes))} of them with their labels in {picture}"
+    figures |= {"picture": picture, "shown": min(config.shown, len(scenes))}
+    return Result(f"{told}; {figures['shown']} of them with their labels in {picture}", figures)
 
 
 def make(

@@ -11,6 +11,7 @@ from worldrl.errors import ConfigError
 from worldrl.recipes import demo as demo_recipe
 from worldrl.recipes.config import changes, flat
 from worldrl.recipes.options import option
+from worldrl.recipes.results import Result
 from worldrl.recipes.stages import FREE
 from worldrl.recipes.table import markdown
 from worldrl.recipes.telling import say
@@ -50,7 +51,7 @@ class Config:
             raise ConfigError("seeds must name at least one seed, and demo.out stay empty: out=... holds all runs.")
 
 
-def run(config: Config) -> str:
+def run(config: Config) -> Result:
     """Run the seeds that are not finished yet, going on with those that were begun, and write the table."""
     from worldrl import checkpoint
 
@@ -62,10 +63,15 @@ def run(config: Config) -> str:
             continue
         demo_recipe.run(replace(config.demo, seed=seed, out=str(folder)))
     summaries = [checkpoint.read_json(Path(config.out) / f"seed-{seed}" / "summary.json") for seed in config.seeds]
-    text = table(summaries, command(config))
+    made_by = command(config)
+    text = table(summaries, made_by)
     Path(config.table).parent.mkdir(parents=True, exist_ok=True)
     Path(config.table).write_text(text)
-    return text
+    gain = asdict(gain_of(summaries))
+    told = {"mean": gain["mean"], **gain["interval"]}
+    return Result(
+        text, {"out": config.out, "table": config.table, "gain": told, "seeds": summaries, "command": made_by}
+    )
 
 
 def command(config: Config) -> str:
@@ -92,11 +98,7 @@ def same_options(folder: Path, wanted: dict[str, Any]) -> None:
 
 def table(summaries: list[dict[str, Any]], made_by: str) -> str:
     """Return the figures of several seeds as markdown, with the mean gain, its paired interval and the command."""
-    from worldrl.evaluation.intervals import paired_over_seeds
-
-    first = summaries[0]
-    outcomes = [[np.array(summary["outcomes"][who]) for summary in summaries] for who in ("refined", "bc")]
-    gain = paired_over_seeds(outcomes[0], outcomes[1], seed=0)
+    first, gain = summaries[0], gain_of(summaries)
     low, high = 100 * gain.interval.low, 100 * gain.interval.high
     encoder = first["encoder"] + (" (random weights)" if first["encoder_random_init"] else "")
     return "\n".join(
@@ -113,6 +115,14 @@ def table(summaries: list[dict[str, Any]], made_by: str) -> str:
             "",
         ]
     )
+
+
+def gain_of(summaries: list[dict[str, Any]]) -> Any:
+    """Return the mean gain of refinement in MuJoCo over several seeds, a share, with its paired 95 % interval."""
+    from worldrl.evaluation.intervals import paired_over_seeds
+
+    refined, cloned = ([np.array(summary["outcomes"][who]) for summary in summaries] for who in ("refined", "bc"))
+    return paired_over_seeds(refined, cloned, seed=0)
 
 
 def _row(summary: dict[str, Any]) -> list[Any]:

@@ -19,6 +19,7 @@ from worldrl.recipes.options import (
     option,
 )
 from worldrl.recipes.parts import pipeline_at, tokens_of, use_threads, versions
+from worldrl.recipes.results import Result
 from worldrl.recipes.seeds import same_options, set_aside
 from worldrl.recipes.table import markdown
 from worldrl.recipes.telling import bar, say
@@ -69,7 +70,7 @@ class Config:
             )
 
 
-def run(config: Config) -> str:
+def run(config: Config) -> Result:
     """Run the seeds that are not finished yet, and write figures and table of all."""
     from worldrl import checkpoint
 
@@ -93,7 +94,7 @@ def run(config: Config) -> str:
     checkpoint.write_json(out.with_suffix(".json"), figures)
     text = table(figures)
     out.write_text(text)
-    return text
+    return Result(text, {"out": config.out, "table": out} | figures)
 
 
 def command(config: Config) -> str:

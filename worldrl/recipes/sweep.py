@@ -7,10 +7,11 @@ from typing import Any
 
 from worldrl.errors import ConfigError, WorldRLError, first_line
 from worldrl.recipes.config import CONFIGS, check_words, register, to_config
+from worldrl.recipes.results import Result, figures_of
 from worldrl.recipes.table import table
 
 
-def sweep(words: Sequence[str]) -> str:
+def sweep(words: Sequence[str]) -> Result:
     """Run a verb once for every combination of options, and return a table of how each ended.
 
     Args:
@@ -42,13 +43,16 @@ def sweep(words: Sequence[str]) -> str:
     ended = [(" ".join(job.overrides or []), job.return_value) for batch in batches for job in batch]
     failed = [(told, end) for told, end in ended if end["code"]]
     text = table([(told, end["told"]) for told, end in ended], indent="")
+    figures = {"verb": verb, "combinations": [{"options": told} | end for told, end in ended]}
     if failed:
         print(text)
         kind = next(
             (one for one in WorldRLError.__subclasses__() if one.exit_code == failed[0][1]["code"]), ConfigError
         )
-        raise kind(f"{len(failed)} of {len(ended)} combinations failed, the first of them {failed[0][0]}.")
-    return text
+        failure = kind(f"{len(failed)} of {len(ended)} combinations failed, the first of them {failed[0][0]}.")
+        failure.details = figures
+        raise failure
+    return Result(text, figures)
 
 
 def _recipe(words: Sequence[str]) -> str:
@@ -72,4 +76,4 @@ def _one(tree: Any) -> dict[str, Any]:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return {"told": f"unexpected error, {type(error).__name__}: {error}", "code": 1}
     lines = [] if result is None else str(result).splitlines()
-    return {"told": f"done, {lines[0]}" if lines else "done", "code": 0}
+    return {"told": f"done, {lines[0]}" if lines else "done", "code": 0, "figures": figures_of(result)}

@@ -26,6 +26,7 @@ from worldrl.recipes.options import (
     option,
 )
 from worldrl.recipes.parts import encoder_for, fit_pipeline, make_env, seeds_for, use_threads, versions
+from worldrl.recipes.results import Result
 from worldrl.recipes.stages import is_taken, kept_beside, kept_for
 from worldrl.recipes.telling import Training, bar, lessons, say
 from worldrl.recipes.training import Lived, Parts, as_read, evaluate, imagine, play_at_random, save_starts
@@ -111,7 +112,7 @@ class Config:
         check_observation(self.encoder, self.objects, 0, size=self.env.kwargs.get("size"))
 
 
-def run(config: Config) -> str:
+def run(config: Config) -> Result:
     """Play at random, fit the observation pipeline, then interleave acting and learning; evaluate and save."""
     if Path(config.out).exists() and not is_taken(kept_for(config.out)):
         raise ConfigError(f"out must be a new folder, got '{config.out}': name another.")
@@ -119,7 +120,7 @@ def run(config: Config) -> str:
         return _run(config, told.training("train"))
 
 
-def _run(config: Config, training: Training) -> str:
+def _run(config: Config, training: Training) -> Result:
     import torch
 
     from worldrl import checkpoint
@@ -151,11 +152,12 @@ def _run(config: Config, training: Training) -> str:
     }  # fmt: skip
     checkpoint.write_json(out / "summary.json", summary)
     low, high = figures["interval"]
-    return (
+    text = (
         f"{config.env.id}, inputs: {config.inputs}, masks: {masks}, {config.steps} real steps: success "
         f"{100 * figures['success']:.0f} % [{100 * low:.0f}, {100 * high:.0f}], return {figures['ret']:.2f} "
         f"(imagined {figures['imagined_ret']:.2f}); {out / 'summary.json'}"
     )
+    return Result(text, {"out": out} | summary)
 
 
 def _pipeline(config: Config, env: Any, lived: Lived, encoder: Any) -> Any:

@@ -40,6 +40,26 @@ class Parts:
         )  # fmt: skip
 
 
+def load_parts(folder: Path, pipeline: Any = None) -> Parts:
+    """Load model and agent of a run; nothing is learnt any more.
+
+    Args:
+        folder: The run.
+        pipeline: Through which the agent sees; None where it sees nothing.
+
+    Raises:
+        CheckpointError: If a part is missing or damaged, or they were made for another pipeline.
+    """
+    from worldrl.agents.actor_critic import ActorCritic
+    from worldrl.storm.model import StormWorldModel
+
+    model = StormWorldModel.from_pretrained(folder / "model")
+    if pipeline is not None:
+        pipeline.require(model.pipeline, owner=str(folder / "model"))
+    agent = ActorCritic.from_pretrained(folder / "agent")
+    return Parts(pipeline, model, agent, learner=None, buffer=None, shrink=as_read if model.visual else None)
+
+
 @dataclass
 class Lived:
     """What random play saw and did, a list entry a step."""

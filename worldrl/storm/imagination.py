@@ -31,12 +31,18 @@ class StormImagination:
         model: In evaluation mode.
         history: Past observations that are read.
         success_threshold: Probability of an end from which a step counts as success.
+
+    Attributes:
+        pipeline: Hash of the observation pipeline that it is made for.
+        members: One.
     """
+
+    members = 1
 
     def __init__(self, model: StormWorldModel, *, history: int = 4, success_threshold: float = 0.5) -> None:
         self.model, self.history, self.success_threshold = model, history, success_threshold
         k, d = model.tokens
-        self.act_dim = model.acts
+        self.act_dim, self.pipeline = model.acts, model.pipeline
         self.obs_shape: tuple[int, ...] = (k * d + 3 * SIDE**2,) if model.visual else (k, d)
         self._spread = _directions(math.prod(self.obs_shape), sum(model.chances()))
 
@@ -45,7 +51,7 @@ class StormImagination:
         """Imagine one step; see ``worldrl.types.WorldModel``."""
         groups = self.model.chances()
         chance = torch.special.ndtr(rearrange(noise, "b ... -> b (...)") @ self._spread.to(noise))
-        tokens, frames = self._split(obs)
+        tokens, frames = self.split(obs)
         # The likeliest latents of what was seen: the noise of a step is one observation long and belongs to what comes.
         steps = replace(self.model.context(tokens, None, acts), frames=frames)
         latents, _, cache = self.model.observe(steps, certain=True)
@@ -77,7 +83,8 @@ class StormImagination:
             return steps.tokens
         return torch.cat([steps.tokens.flatten(2), steps.frames.flatten(2)], dim=2)
 
-    def _split(self, obs: Tensor) -> tuple[Tensor, Tensor | None]:
+    def split(self, obs: Float[Tensor, "b t *o"]) -> tuple[Float[Tensor, "b t k d"], Tensor | None]:
+        """Return the tokens of observations, and the frames ``(b, t, 3, 64, 64)`` in ``[0, 1]`` if they are seen."""
         if not self.model.visual:
             return obs, None
         k, d = self.model.tokens

@@ -14,7 +14,7 @@ from torch.distributed.tensor import DTensor
 
 from worldrl import checkpoint, signals
 from worldrl.errors import CheckpointError, NumericsError
-from worldrl.resuming import KIND, Progress, Stops
+from worldrl.resuming import KIND, Progress, Stops, require_same
 from worldrl.world_model.engine import Engine
 
 LATEST = "latest.json"
@@ -37,7 +37,8 @@ class Descent:
         called: What is called in place of the network.
 
     Raises:
-        CheckpointError: If what was kept is damaged, or of another training or number of processes.
+        CheckpointError: If what was kept is damaged, or of another number of processes.
+        ConfigError: If it is of a training with other options.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class Descent:
             self.optimizer, lr, total_steps=steps, pct_start=min(0.3, 100 / steps), cycle_momentum=False
         )
         self._averaged = {name: p.detach().clone() for name, p in self.net.named_parameters()}
-        self._next = 0
+        self._next, self._tail = 0, list[float]()
         if stops is not None and (stops.folder / LATEST).exists():
             self._go_on(stops)
             stops.tell(f"found {stops.folder.name}, goes on after step {self._next} of {steps}")
@@ -69,7 +70,7 @@ class Descent:
     def run(self, loss_of: Callable[[int, int], Tensor], progress: Progress | None = None) -> float:
         """Take the steps that are left, and return the mean loss of the last tenth of all.
 
-        These are all steps, or those after the last one that was kept in ``stops``. There, a process that is alone
+        Left are all steps, or those after the last one that was kept in ``stops``. There, a process that is alone
         grants a signal once the step at hand is kept; of several, none can tell when the others would.
 
         Args:
@@ -81,12 +82,12 @@ class Descent:
             NumericsError: If the loss or its gradient is not finite.
             Stopped: If a signal asked for it.
         """
-        tail, alone = list[float](), self.stops is not None and self.engine.processes == 1
+        alone = self.stops is not None and self.engine.processes == 1
         with signals.patient() if alone else nullcontext():
             for step in range(self._next, self.steps):
                 loss, done = self._take(step, partial(loss_of, step)), step + 1
                 if step >= 0.9 * self.steps:
-                    tail.append(loss)
+                    self._tail.append(loss)
                 if progress is not None:
                     progress(done, loss)
                 asked = alone and signals.stopping()
@@ -94,7 +95,7 @@ class Descent:
                     self._keep(self.stops, done)
                 if asked:
                     signals.grant()
-        return sum(tail) / max(1, len(tail))
+        return sum(self._tail) / max(1, len(self._tail))
 
     def _take(self, step: int, loss_of: Callable[[int], Tensor]) -> float:
         """Take one gradient step and return the loss."""
@@ -134,8 +135,9 @@ class Descent:
         self.engine.meet()
         if self.engine.rank == 0:
             shards = self.engine.processes if self.engine.shard else 0
-            latest = {"step": done, "shards": shards, "about": self._about, "curves": stops.curves.state()}
-            checkpoint.write_json(folder / LATEST, latest)
+            latest = {"step": done, "shards": shards, "about": self._about}
+            told = {"tail": self._tail, "curves": stops.curves.state()}
+            checkpoint.write_json(folder / LATEST, latest | told)
             for old in folder.glob("step-*"):
                 if old.name != f"step-{done}":
                     shutil.rmtree(old, ignore_errors=True)
@@ -143,19 +145,20 @@ class Descent:
     def _go_on(self, stops: Stops) -> None:
         folder = stops.folder
         latest = checkpoint.read_json(folder / LATEST)
-        if latest.get("about") != self._about:
-            raise CheckpointError(
-                f"{folder} must be of this training, got {latest.get('about')} for {self._about}: remove the folder to "
-                "begin anew."
-            )
-        shards, mine = int(latest["shards"]), self.engine.processes if self.engine.shard else 0
-        if shards != mine:
+        require_same(latest.get("about") or {}, self._about, folder=folder)
+        mine = self.engine.processes if self.engine.shard else 0
+        if (shards := latest.get("shards")) != mine:
             told = ["weights that are whole" if one == 0 else f"weights shared by {one}" for one in (mine, shards)]
             raise CheckpointError(
                 f"{folder} must hold {told[0]}, got {told[1]}: use as many processes, or remove it to begin anew."
             )
-        self._next = int(latest["step"])
-        stops.curves.restore(latest.get("curves", {}))
+        try:
+            self._next, self._tail = int(latest["step"]), [float(loss) for loss in latest["tail"]]
+            stops.curves.restore(latest["curves"])
+        except (LookupError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"{folder / LATEST} is damaged ({error!r}): remove {folder} to begin anew."
+            ) from error
         path = self._share_of(folder, self._next)
         self._restore(checkpoint.load(path, kind=KIND).tensors, path)
         self._schedule.load_state_dict({"last_epoch": self._next - 1, "_step_count": self._next})

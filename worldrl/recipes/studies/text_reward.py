@@ -157,7 +157,7 @@ def _refined(options: Options, world: Any, at: Path, folder: Path, *, seed: int)
             world=str(at / "world"), policy=str(at / "clone"), out=str(folder / "refined"), steps=options.steps,
             trust=refine.TrustOptions(last=options.last, slack=1.0), seed=seed, **goal,
         )
-    )  # fmt: skip
+    ).figures  # fmt: skip
     played = play(
         task_of(options.what), at, policy=str(folder / "refined"), out=folder / "played", episodes=options.episodes,
         seed=seed,

@@ -127,12 +127,13 @@ def _filtered(place: Place) -> Made:
 
 def _refined(place: Place) -> Made:
     """Refine a policy in imagination."""
-    result = refine.run(
+    refined = refine.run(
         refine.Config(
             world=str(place.world), policy=str(_start(place)), recorded=str(place.data / "clone"),
             out=str(place.folder / "policy"), checkpoints=3, seed=place.cell.seed, **_refining(place),
         )
     )  # fmt: skip
+    result = {name: value for name, value in refined.figures.items() if name != "out"}
     return Made(place.folder / "policy", [Path(path) for path in result["checkpoints"]], result)
 
 
