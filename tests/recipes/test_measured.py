@@ -198,7 +198,7 @@ def test_a_world_whose_data_lie_elsewhere_is_measured_where_they_are_named(run: 
     shutil.copytree(run, folder := tmp_path / "run")
     put_world(folder)
     world = folder / "world"
-    with pytest.raises(ConfigError, match=r"no episodes of it in .*world: name their folder by episodes="):
+    with pytest.raises(ConfigError, match=r"no episodes in .*world: name their folder by episodes="):
         measured.measure(find(world), "", seed=0)
     at = {name: str(folder / name) for name in ("episodes", "observation")}
     assert measured.measure(find(world, **at), "", seed=0) == measured.measure(find(folder), "", seed=0)

@@ -69,6 +69,9 @@ def test_figures_are_those_of_the_evaluation_and_imagination_never_stands_alone(
     assert "15.0 % [5.0, 25.0]" in text and "35.0 % [25.0, 45.0]" in text
     assert "+20.0" in text and "[+5.0, +35.0]" in text
     assert "85.0 %" in text and "+50.0" in text and "masks: simulator" in text
+    assert "random weights" not in text
+    (run / "summary.json").write_text(json.dumps({"seed": 3, "encoder": "dinov2", "encoder_random_init": True}))
+    assert "encoder: dinov2 (random weights), seed 3" in page_of(run)
     assert "1,234" in text and "real steps during refinement</span><b>0</b>" in text
 
 
@@ -90,6 +93,9 @@ def test_what_a_run_lacks_is_told_with_the_command_that_makes_it(run: Path) -> N
         assert re.search(rf"{re.escape(lack)} <code>worldrl {verb} ", text)
     (run / "evaluation.json").unlink()
     assert re.search("Success was not measured in MuJoCo. <code>worldrl evaluate ", unescape(page_of(run)))
+    (run / "summary.json").unlink()
+    found = re.search("The run has not ended. <code>worldrl demo (.*)</code> goes on with it", page_of(run))
+    assert found and "env.id=worldrl/Push-v0" in found[1] and f"out={run}" in unescape(found[1]).replace("'", "")
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:

@@ -69,10 +69,17 @@ def test_a_world_alone_asks_for_its_data_and_is_measured_on_them(tasks: Path) ->
     world = tasks / "world" / TASKS[0]
     text, names = page_of(world)
     assert names == ["learning", "fidelity", "hallucinations", "repeating"]
-    assert "It was not measured: no episodes of it in " in text and "episodes=EPISODES observation=OBSERVATION" in text
+    assert "It was not measured: no episodes in " in text and "episodes=EPISODES observation=OBSERVATION" in text
     at = {name: str(tasks / name / TASKS[0]) for name in ("episodes", "observation")}
     text, _ = page_of(world, **at)
-    assert "not measured" not in text and "Judgement of replayed episodes" in text
+    assert "not measured" not in text and "Judgement of replayed episodes" in text and "name one by policy=" in text
+    figures = json.loads((world / "fidelity.json").read_text())
+    sharp = {"before": {"psnr": 23.4}, "after": {"psnr": 25.23}}
+    (world / "fidelity.json").write_text(json.dumps(figures | {"sharpness": sharp}))
+    text, _ = page_of(world, **at)
+    assert "<b>25.2 dB</b><span>23.4 before their decoder was tuned" in text
+    text, _ = page_of(world, **at, policy=str(tasks / "clone"))
+    assert "clone: " in text and "episodes succeed in imagination" in text
 
 
 ENDED = {

@@ -17,6 +17,7 @@ class Config:
     run: str = option(MISSING, "folder that worldrl demo, train, evolve, or a stage, wrote")
     episodes: str = option("", "data set of its world, or of one a task, where that lies elsewhere")
     observation: str = option("", "observation pipeline of it, likewise")
+    policy: str = option("", "policy that acts in its world, where that lies elsewhere")
     out: str = option("", "the page, HTML; empty for report.html in the run's folder")
     fresh: bool = option(True, "measure the world again; false for the figures that report.json beside the page keeps")
     seed: int = option(0, "of the imagination that is measured")
@@ -37,7 +38,7 @@ def run(config: Config) -> Result:
     from worldrl.recipes.reporting import figures, measured, page, places, sections
 
     use_threads(config.threads)
-    at = places.find(Path(config.run), episodes=config.episodes, observation=config.observation)
+    at = places.find(Path(config.run), episodes=config.episodes, observation=config.observation, policy=config.policy)
     found, told = figures.read(at), dict[str, Any]()
     out = Path(config.out) if config.out else at.folder / "report.html"
     kept = out.with_suffix(".json")

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from worldrl.recipes.reporting.figures import HIDDEN, Run
+from worldrl.recipes.reporting.figures import HIDDEN, Run, redacted
 
 UNREPEATED = {"out", "tensorboard", "wandb"}
 NEEDED = {"demo": (), "train": ("out",), "evolve": ("episodes", "observation", "policy", "out")}
@@ -33,9 +33,9 @@ GROUPS = {
 """Options of the demo that its stages share."""
 
 
-def whole(verb: str, config: dict[str, Any]) -> str:
+def whole(verb: str, config: dict[str, Any], *, out: str = "NEW") -> str:
     """Return the one command, with every option that differs from the default."""
-    return shlex.join(["worldrl", verb, *differences(config, verb), "out=NEW"])
+    return shlex.join(["worldrl", verb, *differences(config, verb), f"out={out}"])
 
 
 def stages(config: dict[str, Any]) -> list[str]:
@@ -90,26 +90,34 @@ def word(value: Any) -> str:
 def of(run: Run, verb: str) -> str:
     """Return the command that makes what a run lacks, with the run's own folders; what is not known is in capitals."""
     places, at = run.places, shlex.quote(str(run.folder))
-    whole = places.kind not in ("world", "policy")
+    several = places.kind not in ("world", "policy")
     policies = [shlex.quote(str(path)) for path in places.policies.values()] or [f"{at}/clone", f"{at}/refined"]
-    seen = f"observation={_part(places.observations, f'{at}/observation' if whole else 'OBSERVATION')}"
-    data = f"episodes={_part(places.episodes, f'{at}/episodes' if whole else 'EPISODES')}"
-    known = whole or places.worlds
+    seen = f"observation={_part(places.observations, f'{at}/observation' if several else 'OBSERVATION')}"
+    data = f"episodes={_part(places.episodes, f'{at}/episodes' if several else 'EPISODES')}"
+    known = several or places.worlds
     world = f"world={_part(places.worlds, f'{at}/world')}" if known else ""
-    given = "" if whole else f"{data} {seen}"
+    lacks = {"episodes": places.episodes, "observation": places.observations}
+    given = " ".join(f"{name}={name.upper()}" for name, found in lacks.items() if not found)
     return " ".join(
         {
             "evaluate": f"worldrl evaluate policies=[{','.join(policies)}] {seen} {world} {_env(run)} "
             f"out={at}/evaluation.json",
             "refine": f"worldrl refine {world} policy={policies[0]} out={at}/refined",
             "record": f"worldrl record policy={policies[-1]} {seen} {world} {_env(run)} out={at}/videos",
-            "fit": f"worldrl fit {data} {seen} out={at}{'/world' if whole else ''}",
-            "clone": f"worldrl clone {data} {seen} out={at}{'/clone' if whole else ''}",
+            "fit": f"worldrl fit {data} {seen} out={at}{'/world' if several else ''}",
+            "clone": f"worldrl clone {data} {seen} out={at}{'/clone' if several else ''}",
             "collect": f"worldrl collect {_env(run)} out={at}/episodes policy=noisy_expert",
             "report": f"worldrl report {at} {given}",
             "demo": "worldrl demo",
         }[verb].split()
     )
+
+
+def going_on(run: Run) -> str:
+    """Return the command that goes on with a demo that has not ended; empty where it has, or it is none."""
+    if run.places.kind != "run" or run.config is None or run.summary is not None:
+        return ""
+    return whole("demo", redacted(run.config), out=str(run.folder))
 
 
 def _part(found: Mapping[str, Path], otherwise: str) -> str:

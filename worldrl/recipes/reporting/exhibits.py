@@ -51,16 +51,18 @@ def invented(run: Run, measured: dict[str, Any] | None, task: str = "") -> str:
     name, title = page.named("hallucinations", "The worst hallucinated successes", task)
     found = (measured or {}).get("hallucinations")
     if found is None and measured is not None and "problem" not in measured:
-        lacks = page.missing("No policy of this folder sees what the world sees: nobody could act in it.")
+        lacks = page.missing(
+            "No policy here sees what the world sees, so that nobody could act in it: name one by policy=."
+        )
         return page.section(name, title, how, lacks)
     if found is None:
         verb = "report" if run.places.worlds else "fit"
-        does = "does" if verb == "report" else "makes a world"
+        does = "replays them" if verb == "report" else "makes a world"
         lacks = page.missing("Imagined successes were not replayed.", commands.of(run, verb), does)
         return page.section(name, title, how, lacks)
     false, imagined = found["false_success"], found["imagined_success"]
-    text = f"{found['policy']}: {imagined['count']} of {imagined['trials']} episodes succeed in imagination; "
-    text += f"{false['count']} of these {false['trials']} fail in MuJoCo"
+    text = f"{found['policy']}: {imagined['count']} of {imagined['trials']} episodes succeed in imagination"
+    text += f"; {false['count']} of these {false['trials']} fail in MuJoCo" if false["trials"] else ""
     text += f" ({wording.percent(false['share'])} {wording.span(false['interval'])})." if false["trials"] else "."
     drawn = [
         f"<figure>{_picture(one)}<figcaption>Start {one['seed']}: probability of success {one['probability']:.2f}, "
@@ -93,7 +95,7 @@ def repeating(run: Run) -> str:
             parts.append(wording.details("stage by stage", f"<pre>{stages}</pre>"))
         parts.append(wording.details("every option", page.rows(("option", "value"), _flat(config))))
     elif run.places.kind == "run":
-        parts.append(page.missing("This folder keeps no config of a whole run.", commands.of(run, "demo")))
+        parts.append(page.missing("It keeps no options of a whole run: its stages were called one by one."))
     if run.facts:
         parts.append(wording.details("what is noted with it", page.rows(("what", "value"), _flat(run.facts))))
     if summary.get("versions"):

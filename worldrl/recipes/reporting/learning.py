@@ -40,10 +40,14 @@ def learning(run: Run) -> str:
         for label, points in losses.items()
     ]
     parts = [f'<div class="pair">{"".join(drawn)}</div>'] if drawn else []
+    explained = set[str]()
     for training, curves in groups.items():
-        how = SIGNS.get(training.rpartition(": ")[2], "")
+        what = training.rpartition(": ")[2]
+        how = "" if what in explained else SIGNS.get(what, "")
+        explained.add(what)
         small = "".join(charts.small(name, points) for name, points in curves.items())
-        parts.append(f'<h3>{escape(training)}</h3><p class="how">{escape(how)}</p><div class="many">{small}</div>')
+        told = f'<p class="how">{escape(how)}</p>' if how else ""
+        parts.append(f'<h3>{escape(training)}</h3>{told}<div class="many">{small}</div>')
     return page.section("learning", title, HOW if losses else "", *parts)
 
 

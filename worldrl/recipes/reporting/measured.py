@@ -38,7 +38,9 @@ def measure(places: Places, task: str, *, seed: int) -> dict[str, Any]:
 
     for found, what in ((places.episodes, "episodes"), (places.observations, "observation")):
         if task not in found:
-            raise ConfigError(f"no {what} of {task or 'it'} in {places.folder}: name their folder by {what}=.")
+            raise ConfigError(
+                f"no {what} {f'of {task} ' if task else ''}in {places.folder}: name their folder by {what}=."
+            )
     world, dataset = World.from_pretrained(places.worlds[task]), Dataset(places.episodes[task])
     held = split_of(places.worlds[task], dataset)[1][:MOST]
     unseen = dataset.subset(held)

@@ -31,7 +31,7 @@ p{margin:.4rem 0}
 .tile b{display:block;font-size:1.7rem;line-height:1.2}
 .tile span{display:block;font-size:.85rem;color:var(--soft)}
 .pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,20rem),1fr));gap:1rem}
-.many{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,8.5rem),1fr));gap:.4rem .8rem}
+.many{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(46%,13rem),1fr));gap:.4rem .8rem}
 .many figure{margin:.3rem 0}
 .many b{white-space:nowrap}
 .many figcaption{display:flex;justify-content:space-between;gap:.4rem;font-size:.85rem}

@@ -43,28 +43,38 @@ class Places:
         return found if found.exists() else None
 
 
-def find(folder: Path, *, episodes: str = "", observation: str = "") -> Places:
+def find(folder: Path, *, episodes: str = "", observation: str = "", policy: str = "") -> Places:
     """Find the parts of a run.
 
     Args:
         folder: Of the run.
         episodes: Data set, or folder of one a task, that lies elsewhere; empty for what is in the folder.
         observation: Pipeline, likewise.
+        policy: A policy that lies elsewhere; empty for those in the folder.
 
     Raises:
         ConfigError: If the folder is not there or no run; of one that holds runs they are named.
         CheckpointError: If a manifest is damaged.
     """
     kind = _kind(folder)
-    data = Path(episodes) if episodes else folder / "episodes"
-    seen = Path(observation) if observation else folder / "observation"
-    for path, name, part in ((episodes, "episodes", data), (observation, "observation", seen)):
-        if path and not part.is_dir():
+    for name, path in (("episodes", episodes), ("observation", observation), ("policy", policy)):
+        if path and not Path(path).is_dir():
             raise ConfigError(f"{name} must be a folder, got '{path}': mend the path.")
+    data, seen = Path(episodes or folder / "episodes"), Path(observation or folder / "observation")
+    if kind == "evolution" and not observation:
+        seen = _noted(folder, "observation") or seen
+    policies = {folder.name: folder} if kind == "policy" else _policies(folder)
     return Places(
         folder, kind, episodes=_by_task(data, "manifest.json"), observations=_by_task(seen, "manifest.json"),
-        worlds=_worlds(folder, kind), policies={folder.name: folder} if kind == "policy" else _policies(folder),
+        worlds=_worlds(folder, kind), policies=policies | ({Path(policy).name: Path(policy)} if policy else {}),
     )  # fmt: skip
+
+
+def _noted(folder: Path, part: str) -> Path | None:
+    """Return where a run says that a part of it lies, if it lies there as seen from here."""
+    file = folder / "config.json"
+    path = str(checkpoint.read_json(file).get(part, "")) if file.is_file() else ""
+    return Path(path) if path and Path(path).is_dir() else None
 
 
 def _kind(folder: Path) -> str:

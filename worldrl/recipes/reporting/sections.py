@@ -11,8 +11,12 @@ from worldrl.recipes.reporting.learning import learning
 def report(run: Run, measured: Mapping[str, dict[str, Any]]) -> str:
     """Return the page of a run; ``measured`` is what ``measured.measure`` found, by task."""
     summary = run.summary or {}
-    task = summary.get("task") or run.facts.get("task") or ((run.config or {}).get("env") or {}).get("id")
-    line = ", ".join(str(one) for one in (task, _masks(run), _seed(summary), "made by worldrl report") if one)
+    known = {str(data["env"]["id"]): None for data in run.data.values() if "env" in data}
+    named = ((run.config or {}).get("env") or {}).get("id")
+    task = summary.get("task") or run.facts.get("task") or named or ", ".join(known)
+    line = ", ".join(
+        str(one) for one in (task, _masks(run), _encoder(summary), _seed(summary), "made by worldrl report") if one
+    )
     return page.page(f"Run {run.folder.resolve().name}", line, _parts(run, measured))
 
 
@@ -34,7 +38,7 @@ def _parts(run: Run, measured: Mapping[str, dict[str, Any]]) -> Iterator[str]:
             yield fidelity(run, measured.get(task), task)
     if acts and kind == "run":
         yield exhibits.videos(run)
-    if kind not in ("policy", "online"):
+    if kind not in ("policy", "online") and (len(worlds) < 2 or run.places.policies):
         for task in worlds or [""]:
             yield exhibits.invented(run, measured.get(task), task)
     yield exhibits.repeating(run)
@@ -49,6 +53,8 @@ def success(run: Run) -> str:
     reports = (run.evaluation or {}).get("reports") or []
     if not reports:
         what = page.missing("Success was not measured in MuJoCo.", commands.of(run, "evaluate"))
+        if command := commands.going_on(run):
+            what = page.missing("The run has not ended.", command, "goes on with it")
         return page.section("success", "Success in MuJoCo", how, what)
     gains = (run.evaluation or {}).get("gains") or []
     shown = [(str(one["policy"]), wording.percent(one["success"]), _beside(one)) for one in reports]
@@ -121,7 +127,7 @@ def fidelity(run: Run, measured: dict[str, Any] | None, task: str = "") -> str:
         why = (
             "Nothing was measured for this page." if measured is None else f"It was not measured: {measured['problem']}"
         )
-        return page.section(name, title, how, *parts, page.missing(why, commands.of(run, "report"), "does"))
+        return page.section(name, title, how, *parts, page.missing(why, commands.of(run, "report"), "measures it"))
     found = measured["horizon"]
     if found is None:
         parts.append(page.missing("No held-out episode is long enough to be imagined."))
@@ -174,7 +180,11 @@ def _known(known: dict[str, Any] | None) -> str:
         "success_recall": ("successes found", wording.percent),
         "hallucinated_success": ("failures taken for successes", wording.percent),
     }  # fmt: skip
-    return page.tiles((told, show(known[name]), "at fitting") for name, (told, show) in names.items() if name in known)
+    shown = [(told, show(known[name]), "at fitting") for name, (told, show) in names.items() if name in known]
+    if known.get("sharpness"):  # of visual tokens
+        before, after = (known["sharpness"][when]["psnr"] for when in ("before", "after"))
+        shown.append(("imagined frames, PSNR", f"{after:.1f} dB", f"{before:.1f} before their decoder was tuned"))
+    return page.tiles(shown)
 
 
 def _confusion(measured: dict[str, Any]) -> str:
@@ -203,6 +213,11 @@ def _said(run: Run) -> str:
 def _masks(run: Run) -> str:
     reports = (run.evaluation or {}).get("reports") or []
     return f"masks: {reports[0]['masks']}" if reports else ""
+
+
+def _encoder(summary: Mapping[str, Any]) -> str:
+    """Return who encodes where that is a control, which a table of names would not tell."""
+    return f"encoder: {summary['encoder']} (random weights)" if summary.get("encoder_random_init") else ""
 
 
 def _seed(summary: Mapping[str, Any]) -> str:
