@@ -63,6 +63,8 @@ def test_a_policy_alone_shows_how_it_learnt_and_how_it_is_evaluated(tasks: Path)
         f"out={tasks}/clone/evaluation.json"
     ) in text
     assert "Its data set lies elsewhere." in text and "masks" in text
+    told = report.run(report.Config(run=str(tasks / "clone"))).figures
+    assert "figures" not in told and not (tasks / "clone/report.json").exists()  # there is no world to measure
 
 
 def test_a_world_alone_asks_for_its_data_and_is_measured_on_them(tasks: Path) -> None:

@@ -55,7 +55,7 @@ def run(config: Config) -> Result:
         checkpoint.write_json(kept, told)
     page.write(out, sections.report(found, told))
     size = out.stat().st_size
-    told_where = {"figures": kept} if told is not None else {}
+    told_where = {"figures": kept} if told else {}
     return Result(
         f"report: {out}, {size / 2**20:.1f} MB", {"out": out, "bytes": size} | told_where | {"measured": told}
     )
