@@ -58,13 +58,14 @@ def tell_whole(path: Path, **facts: Any) -> None:
 
 
 def known(path: Path | str) -> dict[str, Any]:
-    """Return the facts that a checkpoint's manifest holds; none where nothing was told.
+    """Return the facts that a checkpoint's manifest holds; none where nothing was told, as of a world without one.
 
     Raises:
-        CheckpointError: If it is not a checkpoint.
+        CheckpointError: If its manifest cannot be read.
         ConfigError: If it is to come from the hub, and cannot be had there.
     """
-    return dict(checkpoint.read_json(located(path) / "manifest.json").get("facts", {}))
+    file = located(path) / "manifest.json"  # the first worlds had none of their own, only their parts
+    return dict(checkpoint.read_json(file).get("facts", {})) if file.exists() else {}
 
 
 def _share(source: str, target: str) -> None:

@@ -33,7 +33,7 @@ def test_a_data_set_comes_back_bit_for_bit(stored, tmp_path, env):
             assert np.array_equal(getattr(old, name), getattr(new, name)), name
         assert (old.end, old.trunc, dict(old.params)) == (new.end, new.trunc, dict(new.params))
         assert np.array_equal(old.fields["goal"], new.fields["goal"])
-    for name in ("env_id", "env_kwargs", "objects", "frame_shape", "proprio_dim", "act_dim", "state_dim"):
+    for name in ("env_id", "env_kwargs", "objects", "frame_shape", "proprio_dim", "act_dim", "state_dim", "lacks"):
         assert getattr(back.manifest, name) == getattr(stored.manifest, name)
     assert first_difference(env, back[1], start=1) is None
 
@@ -149,6 +149,7 @@ def test_what_a_foreign_data_set_lacks_is_filled_in(tmp_path):
     assert episode.success.tolist() == [False, False, False, True, True]
     assert (episode.seed, episode.policy, episode.end, episode.trunc) == (-1, "somebody", True, False)
     assert dataset.manifest.env_id == "foreign-v1" and dataset.manifest.objects == ()
+    assert dataset.manifest.lacks == ("labels", "states")
 
 
 @pytest.mark.fault(22)

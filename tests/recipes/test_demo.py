@@ -103,6 +103,7 @@ def test_a_world_that_cannot_tell_success_from_failure_is_not_believed(
         refine.Config(world=str(world), policy=str(run / "clone"), out=out, trust=trust, steps=5120, trials=8)
     ).figures
     assert result["believed"] is believed
+    assert {"masks": "simulator", "encoder": "none"}.items() <= known(out).items()
     assert (result["candidates"][-1]["steps"] > 0) is believed
 
 

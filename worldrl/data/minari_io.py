@@ -10,6 +10,7 @@ import re
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -69,7 +70,7 @@ def import_minari(
     What `export_minari` wrote comes back bit for bit. A foreign data set must have dictionary observations with a
     uint8 ``(h, w, 3)`` image and a flat vector, and actions in ``[-1, 1]``. What it lacks is filled in: labels with
     zeros, states with empty rows (``s = 0``: such episodes cannot be replayed), ``info["success"]`` with False, seeds
-    with -1.
+    with -1. The manifest names labels, states and success under ``lacks`` where its first episode does not say them.
 
     Args:
         dataset_id: Its Minari id.
@@ -91,6 +92,7 @@ def import_minari(
         "env_id": env_id or notes.get("env_id", dataset_id),
         "env_kwargs": notes.get("env_kwargs", {}) if env_kwargs is None else env_kwargs,
         "objects": notes.get("objects", []),
+        "lacks": notes["lacks"] if "lacks" in notes else _lacks(source, dataset_id, image=image, proprio=proprio),
     }
     with DatasetWriter(folder, **about, episodes_per_shard=episodes_per_shard) as writer:
         for index in range(source.total_episodes):
@@ -144,6 +146,7 @@ def _write(minari: ModuleType, dataset: Dataset, dataset_id: str) -> None:
         range(len(dataset)),
     )
     notes = {"env_id": manifest.env_id, "env_kwargs": manifest.env_kwargs, "objects": list(manifest.objects)}
+    notes["lacks"] = list(manifest.lacks)
     storage.update_metadata({_NOTES: notes})
 
 
@@ -186,10 +189,24 @@ def _load(minari: ModuleType, dataset_id: str) -> tuple[Any, dict[str, Any]]:
 
 
 def _read(source: Any, dataset_id: str, index: int, **names: str) -> Episode:
-    try:
+    with _usable(dataset_id, index, **names):
         data = next(iter(source.iterate_episodes([index])))
         extras = next(iter(source.storage.get_episode_metadata([index])))
         return _episode(data, extras, **names)
+
+
+def _lacks(source: Any, dataset_id: str, **names: str) -> list[str]:
+    """Return what a foreign data set does not say, going by its first episode."""
+    with _usable(dataset_id, 0, **names):
+        infos = next(iter(source.iterate_episodes([0]))).infos or {}
+        return [name for name in ("labels", "states", "success") if name not in infos]
+
+
+@contextmanager
+def _usable(dataset_id: str, index: int, **names: str) -> Iterator[None]:
+    """Turn what a damaged or foreign episode makes go wrong into one sentence."""
+    try:
+        yield
     except (OSError, KeyError, IndexError, TypeError, ValueError, AssertionError) as error:
         raise DataError(
             f"episode {index} of Minari's '{dataset_id}' cannot be used: {error}. It must have observations "

@@ -48,7 +48,8 @@ def run(config: Config) -> Result:
     from worldrl.objects import Annotations
 
     dataset = Dataset(need(config.episodes, "data set"))
-    dataset.require("labels", by="annotate")
+    if not config.paint:
+        dataset.require("labels", by="annotate without paint=FOLDER")
     objects = tuple(dataset.manifest.objects)
     if len(objects) >= len(COLOURS):
         raise ConfigError(f"objects must be fewer than {len(COLOURS)} to be painted, got {len(objects)}.")
