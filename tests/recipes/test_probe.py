@@ -46,3 +46,13 @@ def test_each_encoder_stands_beside_its_random_twin(episodes: Path, tmp_path: Pa
 def test_an_encoder_that_frames_do_not_fit_is_refused(episodes: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["probe", f"episodes={episodes}", "encoders=[efficientnet_lite0]"]) == 2
     assert "frames must be a multiple of 16 pixels for efficientnet_lite0, got 56" in capsys.readouterr().err
+
+
+def test_too_few_episodes_are_said_before_anything_is_encoded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    env = EnvOptions("worldrl/Reach-v0", {"size": 56, "max_steps": 4})
+    collect.run(collect.Config(env=env, out=str(tmp_path / "few"), policy="random", episodes=3))
+    assert cli.main(["probe", f"episodes={tmp_path / 'few'}", f"out={tmp_path / 'probe.json'}"]) == 3
+    assert "episodes must be at least 5, got 3" in capsys.readouterr().err
+    assert not (tmp_path / "probe.json").exists()

@@ -11,6 +11,8 @@ Floats = npt.NDArray[np.float64]
 PENALTIES = tuple(10.0**power for power in range(-1, 6))
 """Penalties on weights of standardised inputs, in rows, of which a part of the episodes that are learned from chooses
 (our choice)."""
+LEAST = 5
+"""Episodes that a probe needs: some to fit on, some to choose on, some held out."""
 SHARES = (0.6, 0.2)
 """Shares of the episodes to fit on and to choose the penalty on; the rest is held out (our choice)."""
 
@@ -76,8 +78,8 @@ def split(owner: Array, *, seed: int) -> tuple[Array, Array, Array]:
         ValueError: If there are fewer than five episodes.
     """
     episodes = np.random.default_rng(seed).permutation(np.unique(owner))
-    if len(episodes) < 5:
-        raise ValueError(f"rows must be of at least 5 episodes, got {len(episodes)}.")
+    if len(episodes) < LEAST:
+        raise ValueError(f"rows must be of at least {LEAST} episodes, got {len(episodes)}.")
     first, second = (round(share * len(episodes)) for share in np.cumsum(SHARES))
     groups = (episodes[:first], episodes[first:second], episodes[second:])
     fitted, choosing, held_out = (np.isin(owner, group) for group in groups)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from omegaconf import MISSING
 
+from worldrl.errors import DataError
 from worldrl.recipes.config import changes
 from worldrl.recipes.ledger import Ledger, over_seeds
 from worldrl.recipes.options import EncoderOptions, ObjectOptions, check_observation, check_positive, option
@@ -62,10 +63,16 @@ class Scenes:
 def run(config: Config) -> Result:
     """Probe each encoder and its random twin, write the figures to the others, and return the table of all."""
     from worldrl.data.dataset import Dataset
+    from worldrl.evaluation.probe import LEAST
 
     use_threads(config.threads)
     dataset = Dataset(need(config.episodes, "data set"))
     dataset.require("labels", "states", by="probe")
+    if len(dataset) < LEAST:
+        raise DataError(
+            f"episodes must be at least {LEAST}, got {len(dataset)} in {config.episodes}: the probe is fitted, chosen and "
+            "measured on different ones."
+        )
     options = [EncoderOptions(name, None, random, config.seed) for name in config.encoders for random in (False, True)]
     for one in options:
         check_observation(one, ObjectOptions(), 0, size=min(dataset.manifest.frame_shape[:2]))
