@@ -70,7 +70,7 @@ def run(config: Config) -> Result:
     dataset.require("labels", "states", by="probe")
     if len(dataset) < LEAST:
         raise DataError(
-            f"episodes must be at least {LEAST}, got {len(dataset)} in {config.episodes}: the probe is fitted, chosen and "
+            f"episodes must be at least {LEAST}, got {len(dataset)} in {config.episodes}: it is fitted, chosen and "
             "measured on different ones."
         )
     options = [EncoderOptions(name, None, random, config.seed) for name in config.encoders for random in (False, True)]
