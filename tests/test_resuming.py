@@ -53,6 +53,12 @@ def train(stops: Stops | None = None, *, die: int = 0, ask: int = 0, seen: list[
     return checkpoint.hash_tensors(net.state_dict()), mean
 
 
+def test_the_loss_of_few_steps_is_that_of_the_last() -> None:
+    losses = list[float]()
+    mean = run_steps(lambda step: float(step), steps=3, parts=Parts({}), progress=lambda _, loss: losses.append(loss))
+    assert mean == losses[-1] == 2.0
+
+
 @pytest.mark.fault(15)
 @pytest.mark.parametrize("die", [3, 8, 19])
 def test_a_training_that_died_ends_as_if_it_had_not(tmp_path: Path, die: int) -> None:

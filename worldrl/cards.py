@@ -117,7 +117,7 @@ SHOWN = {
     "episodes": "Episodes it learned from", "scenes": "Labelled scenes it learned from",
     "documents": "Texts it learned from",
     "real_steps": "Real steps it learned from", "imagined_steps": "Imagined steps it learned from",
-    "real_success": "Success in MuJoCo", "imagined_success": "Success in imagination",
+    "real_success": "Success in the task itself", "imagined_success": "Success in imagination",
     "real_ret": "Return in the task itself", "imagined_ret": "Return in imagination",
     "pipeline": "Observation pipeline",
     "parameters": "Numbers in it", "class": "Class", "history": "Observations of a past", "steps": "Sampling steps",

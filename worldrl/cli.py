@@ -128,6 +128,7 @@ def _nothing_on_stdout() -> Iterator[None]:
             yield
     finally:
         if kept is not None:
+            sys.stdout.flush()  # what somebody wrote past the redirection
             os.dup2(kept, 1)
             os.close(kept)
 

@@ -19,6 +19,11 @@ class WorldRLError(Exception):
     details: Mapping[str, Any] = {}
 
 
+def error_of(code: int) -> type[WorldRLError]:
+    """Return the kind of error with an exit code; the plain one for a bug, a signal and whatever else has none."""
+    return next((kind for kind in WorldRLError.__subclasses__() if kind.exit_code == code), WorldRLError)
+
+
 class ConfigError(WorldRLError):
     """An option, a name or a combination of options that cannot be used."""
 

@@ -43,6 +43,8 @@ def tell(path: Path, **facts: Any) -> None:
 def tell_whole(path: Path, **facts: Any) -> None:
     """Put what is known into the card of a checkpoint and of each one that is a part of it, as those of a world are.
 
+    What else has a manifest, such as a data set, is left alone.
+
     Args:
         path: The folder; it may hold parts alone.
         facts: As for ``tell``.
@@ -53,7 +55,7 @@ def tell_whole(path: Path, **facts: Any) -> None:
     """
     path = Path(path)
     for manifest in (path / "manifest.json", *sorted(path.glob("*/manifest.json"))):
-        if manifest.is_file():
+        if manifest.is_file() and "kind" in checkpoint.read_json(manifest):
             tell(manifest.parent, **facts)
 
 

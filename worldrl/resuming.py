@@ -93,6 +93,11 @@ class Parts:
                 rng.set_state(kept.tensors[f"chance/{name}"].clone())
 
 
+def is_late(step: int, steps: int) -> bool:
+    """Return whether a step, counted from 0, is in the last tenth of them, whose losses are told in the end."""
+    return step >= min(0.9 * steps, steps - 1)
+
+
 def within(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """Return the tensors whose names begin so, by the rest of their names."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
@@ -137,7 +142,7 @@ def run_steps(
     with nullcontext() if stops is None else signals.patient():
         for step in range(done, steps):
             loss, done = take(step), step + 1
-            if step >= 0.9 * steps:
+            if is_late(step, steps):
                 tail.append(loss)
             if progress is not None:
                 progress(done, loss)

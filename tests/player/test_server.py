@@ -1,6 +1,7 @@
 """The player's web server: who is let in, and what is refused."""
 
 import json
+import os
 import re
 import socket
 import threading
@@ -143,13 +144,30 @@ def test_a_film_is_sent_and_nothing_else_that_lies_beside_it(player: Server, tmp
     for name in ("play-001.mp4", "other.mp4", "../play-001.mp4"):
         (player.films / name).write_bytes(b"film")
     (player.films / "play-002.mp4").symlink_to(tmp_path / "play-001.mp4")
+    (player.films / "play-004.mp4").mkdir()
+    os.mkfifo(player.films / "play-005.mp4")  # whoever opens it would wait for ever
     status, body, response = request(player, "GET", "/film/play-001.mp4")
     assert (status, body, response.headers["Content-Type"]) == (200, b"film", "video/mp4")
     assert response.headers["Content-Disposition"] == 'attachment; filename="play-001.mp4"'
     assert request(player, "GET", "/film/play-001.mp4", token="wrong")[0] == 403
-    for name in ("play-002.mp4", "play-003.mp4", "other.mp4", "../play-001.mp4", "..%2fplay-001.mp4", "", "play-1.mp4"):
+    for number in (2, 3, 4, 5):
+        assert request(player, "GET", f"/film/play-00{number}.mp4")[0] == 404
+    for name in ("other.mp4", "../play-001.mp4", "..%2fplay-001.mp4", "", "play-1.mp4"):
         status, body, _ = request(player, "GET", f"/film/{name}")
         assert status == 404 and b"no film of that name" in body, name
+
+
+def test_an_address_that_is_none_is_answered(player: Server) -> None:
+    with socket.create_connection(("127.0.0.1", player.port), timeout=10) as connection:
+        connection.sendall(b"GET http://[x HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert b" 400 " in connection.recv(200).partition(b"\r\n")[0]
+
+
+def test_a_command_that_nobody_waits_for_any_more_is_not_done() -> None:
+    exchange = Exchange()
+    with pytest.raises(TimeoutError):
+        exchange.ask("step", patience=0.0)
+    assert exchange.take(0.0) is None
 
 
 def watch(player: Server) -> tuple[socket.socket, Any]:

@@ -84,6 +84,25 @@ def test_a_lesson_that_was_killed_ends_as_one_that_was_not(
     assert curves_path(tmp_path / "out").read_bytes() == curves_path(tmp_path / "whole").read_bytes()
 
 
+@pytest.mark.fault(15)
+def test_a_student_that_was_taught_is_not_taught_again_when_measuring_it_was_stopped(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault 15: measuring may take longer than teaching."""
+
+    def die(*_: Any, **__: Any) -> None:
+        raise RuntimeError("killed")
+
+    again = config(made, out=str(tmp_path / "out"))
+    with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="killed"):
+        patched.setattr(distil, "predictions", die)
+        distil.run(again)
+    taught = World.from_pretrained(tmp_path / "out").model.hash()
+    monkeypatch.setattr(Training, "__call__", die)  # no step is left to be told
+    distil.run(again)
+    assert World.from_pretrained(tmp_path / "out").model.hash() == taught
+
+
 def test_a_student_is_no_teacher_and_verdicts_are_told_with_their_error(made: Path) -> None:
     distil.run(config(made))
     with pytest.raises(ConfigError, match="world must be one that samples by Euler steps, got a distilled one"):

@@ -17,6 +17,7 @@ from worldrl.errors import CheckpointError, ConfigError, DataError
 from worldrl.facts import known
 from worldrl.recipes import clone, collect, encode, fit, goals, refine
 from worldrl.recipes.config import compose
+from worldrl.recipes.held_out import split_of
 from worldrl.recipes.options import EncoderOptions, EnvOptions, WorldModelOptions
 from worldrl.recipes.text_goals import Goals
 from worldrl.world_model.world import World
@@ -68,10 +69,17 @@ def config(at: Path, **changes: Any) -> goals.Config:
 
 
 def test_the_card_of_goals_tells_the_task_and_what_they_learned_from(run: Path) -> None:
-    steps = sum(Dataset(run / folder).num_steps for folder in ("episodes", "others"))
+    own = Dataset(run / "episodes")
+    train, held = split_of(run / "world", own)
+    steps = own.subset(train).num_steps + Dataset(run / "others").num_steps
     assert known(run / "goal") == {
-        "task": "worldrl/CloseDrawer-v0", "masks": "simulator", "encoder": "none", "episodes": 22, "real_steps": steps
-    }  # fmt: skip
+        "task": "worldrl/CloseDrawer-v0",
+        "masks": "simulator",
+        "encoder": "none",
+        "episodes": len(train) + 11,
+        "real_steps": steps,
+    }
+    assert held and known(run / "world")["episodes"] == len(train)
 
 
 def test_the_simulator_says_what_holds_and_nobody_reads_the_success_flag(run: Path) -> None:

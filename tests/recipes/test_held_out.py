@@ -27,6 +27,14 @@ def test_episodes_that_were_held_out_stay_so_when_others_are_added(tmp_path: Pat
     assert split_of(world, grown, 0.25) == split(grown.policies, 0.25) != split_of(world, grown)
 
 
+def test_whoever_was_left_out_of_training_was_not_learned_from(tmp_path: Path) -> None:
+    record(tmp_path / "episodes", 4)
+    dataset = record(tmp_path / "episodes", 3, "random")
+    note(tmp_path, dataset, 0.5, ["random"])
+    learned, held = split_of(tmp_path, dataset)
+    assert [dataset.policies[i] for i in learned] == ["expert"] * 3 and not set(learned) & set(held)
+
+
 def test_a_world_of_before_it_was_noted_held_out_the_usual_share(tmp_path: Path) -> None:
     dataset = record(tmp_path / "episodes", 8)
     assert split_of(tmp_path, dataset) == ([0, 1, 2, 3, 4, 5, 6], [7])

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from worldrl.errors import ConfigError, DataError, DeviceError
+from worldrl.errors import ConfigError, DataError, DeviceError, WorldRLError, error_of
 from worldrl.recipes import launch
 from worldrl.recipes.config import changes, compose
 from worldrl.recipes.options import EngineOptions, check_engine
@@ -89,7 +89,8 @@ def test_what_the_launcher_stopped_is_not_taken_for_the_cause() -> None:
     assert min([stopped, killed], key=launch._aftermath) is killed
     assert min([surprised, spoke], key=launch._aftermath) is spoke
     assert min([surprised, leaving], key=launch._aftermath) is leaving
+    assert min([surprised, killed, stopped], key=launch._aftermath) is killed
 
 
 def test_the_error_has_the_exit_code_that_the_process_had() -> None:
-    assert launch.error_of(3) is DataError and launch.error_of(99) is ConfigError
+    assert error_of(3) is DataError and error_of(99) is error_of(1) is WorldRLError

@@ -223,11 +223,14 @@ def test_what_links_lead_to_outside_a_run_is_not_read_nor_written(run: Path, tmp
         pass
     (tmp_path / "world").unlink()
     shutil.copytree(run / "world", tmp_path / "world")
-    for name, at in (("clone", run / "clone"), ("videos", tmp_path.parent)):
-        (tmp_path / name).symlink_to(at)
-        with pytest.raises(ConfigError, match=f"{name} must lie within"), session_of(tmp_path):
-            pass
-        (tmp_path / name).unlink()
+    (tmp_path / "clone").symlink_to(run / "clone")
+    with session_of(tmp_path) as (_, about):
+        assert about["drivers"] == ["you"]
+    with session_of(tmp_path, policies=[str(run / "clone")]) as (_, about):
+        assert about["drivers"] == ["you", "clone"]
+    (tmp_path / "videos").symlink_to(tmp_path.parent)
+    with pytest.raises(ConfigError, match="videos must lie within"), session_of(tmp_path):
+        pass
 
 
 @pytest.mark.parametrize("name", ["model", "starts", "agent", "summary.json"])

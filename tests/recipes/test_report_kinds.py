@@ -84,6 +84,13 @@ def test_a_world_alone_asks_for_its_data_and_is_measured_on_them(tasks: Path) ->
     assert "clone: " in text and "episodes succeed in imagination" in text
 
 
+def test_a_world_of_several_tasks_alone_shows_each_of_them(tasks: Path) -> None:
+    at = {name: str(tasks / name) for name in ("episodes", "observation")}
+    text, _ = page_of(tasks / "world", **at)
+    assert all(task in text for task in TASKS) and "not measured" not in text
+    assert text.count("Judgement of replayed episodes") == len(TASKS)
+
+
 ENDED = {
     "config": {"env": {"id": "worldrl/Reach-v0", "kwargs": {}}, "steps": 80, "storm": {"size": "tiny"}, "seed": 3},
     "success": 0.5, "interval": [0.2, 0.8], "outcomes": [True, False], "ret": 0.5, "length": 9.0, "imagined_end": 0.4,

@@ -102,7 +102,7 @@ def test_a_stage_is_one_run_of_wandb_in_which_every_training_counts_its_own_step
     assert [(one["project"], one["name"], one["group"], one["job_type"]) for one in begun] == [
         ("mine", "run/world", "run", "fit")
     ]
-    assert begun[0]["mode"] is None and begun[0]["settings"] == {"console": "off"}
+    assert begun[0]["mode"] is None and begun[0]["settings"] == {"console": "off", "init_timeout": boards.WAIT_S}
     assert [row for name, row in calls if name == "log"] == [
         {"fit dynamics/loss": 2.0, "fit dynamics/step": 7},
         {"ppo/value loss": 1.0, "ppo/step": 640},

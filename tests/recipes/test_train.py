@@ -50,7 +50,10 @@ def test_a_run_leaves_what_it_promises(tmp_path: Path, inputs: str) -> None:
         text = (out / part / "README.md").read_text()
         assert "| Task | worldrl/Touch-v0 |" in text and f"| What it is shown | {inputs} |" in text
         assert f"| Masks | {summary['masks']} |" in text and "| Real steps it learned from | 80 |" in text
-    assert f"| Success in MuJoCo | {100 * summary['success']:.1f} % [" in (out / "agent" / "README.md").read_text()
+    assert (
+        f"| Success in the task itself | {100 * summary['success']:.1f} % ["
+        in (out / "agent" / "README.md").read_text()
+    )
     assert known(out / "agent")["imagined_ret"] == summary["imagined_ret"]
     assert verify_tree(out).damaged == ()
     assert f"inputs: {inputs}" in result.text

@@ -12,6 +12,7 @@ from torch import Tensor
 from worldrl.encoders.thumbnails import shrink
 from worldrl.encoders.tokenizer import CHUNK, FrameTokenizer, to_tokens
 from worldrl.errors import NumericsError
+from worldrl.resuming import is_late
 
 PROPORTION, STRENGTH = 0.1, 4
 """Share beta of the frames that are perturbed, and how many nearest latents delta one is drawn from.
@@ -80,7 +81,7 @@ def fit_tokenizer(
         loss.backward()
         optimizer.step()
         schedule.step()
-        if step >= 0.9 * steps:
+        if is_late(step, steps):
             tail.append(loss.item())
         if progress is not None:
             progress(step + 1, loss.item())

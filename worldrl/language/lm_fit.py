@@ -9,6 +9,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from worldrl.errors import ConfigError, NumericsError
 from worldrl.language.causal_lm import WordLM
+from worldrl.resuming import is_late
 
 IGNORED = -100
 """Label of what is not to be guessed."""
@@ -67,7 +68,7 @@ def fit_language_model(
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
-        if step >= 0.9 * steps:
+        if is_late(step, steps):
             tail.append(loss.item())
         if progress is not None:
             progress(step + 1, loss.item())

@@ -12,6 +12,7 @@ from torch.nn import functional as F  # noqa: N812
 from worldrl.errors import ConfigError, NumericsError
 from worldrl.language.bridges import Bridge, Shown
 from worldrl.language.causal_lm import CausalLM, check_length
+from worldrl.resuming import is_late
 
 IGNORED = -100
 """Label of what is not to be guessed: the prefix, the prompt, and what comes after the first end."""
@@ -119,7 +120,7 @@ def fit_bridge(
             torch.nn.utils.clip_grad_norm_(bridge.parameters(), 1.0)
             optimizer.step()
             schedule.step()
-            if step >= 0.9 * steps:
+            if is_late(step, steps):
                 tail.append(loss.item())
             if progress is not None:
                 progress(step + 1, loss.item())

@@ -44,14 +44,20 @@ class Exchange:
                 self._requests.put_nowait(request)
             except Full as error:
                 raise TimeoutError from error
-        return request.answer.result(timeout=patience)
+        try:
+            return request.answer.result(timeout=patience)
+        except TimeoutError:
+            if request.answer.cancel():  # else it is being done
+                raise
+            return request.answer.result()
 
     def take(self, patience: float) -> Request | None:
-        """Return the next message; None if there is none within ``patience`` seconds."""
+        """Return the next message that is still waited for; None if there is none within ``patience`` seconds."""
         try:
-            return self._requests.get(timeout=patience) if patience > 0 else self._requests.get_nowait()
+            request = self._requests.get(timeout=patience) if patience > 0 else self._requests.get_nowait()
         except Empty:
             return None
+        return request if request is None or request.answer.set_running_or_notify_cancel() else self.take(0.0)
 
     def publish(self, news: str) -> None:
         """Replace the news."""

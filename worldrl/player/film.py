@@ -8,7 +8,7 @@ from threading import Thread
 
 import numpy as np
 
-from worldrl.errors import WorldRLError
+from worldrl.errors import StorageError, WorldRLError, first_line
 from worldrl.evaluation.video import Frame, side_by_side, write_video
 
 LABELS = ("imagined", "MuJoCo")
@@ -71,6 +71,8 @@ class Film:
             write_video(self.path, self._drain(), fps=fps)
         except WorldRLError as error:
             self._failure = error
+        except Exception as error:  # whatever it was, the film is not there
+            self._failure = StorageError(f"{self.path} could not be written: {first_line(error)}.")
 
     def _drain(self) -> Iterator[Frame]:
         while (frame := self._frames.get()) is not None:

@@ -5,9 +5,10 @@ import os
 import re
 import secrets
 import shutil
+import stat
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import parse_qs, urlsplit
 
 from worldrl.player.film import is_film
@@ -84,7 +85,11 @@ class Handler(BaseHTTPRequestHandler):
         if any(origin.lower() != f"http://{hosts[0].lower()}" for origin in origins):
             self._refuse(403, "another page must not use this player.")
             return None
-        parts = urlsplit(self.path)
+        try:
+            parts = urlsplit(self.path)
+        except ValueError:
+            self._refuse(400, "that is no address.")
+            return None
         given = parse_qs(parts.query).get("token", [""])[0]
         if not secrets.compare_digest(given.encode(), self.server.token.encode()):
             self._refuse(403, "the token is missing or wrong: use the address that worldrl play printed.")
@@ -120,17 +125,27 @@ class Handler(BaseHTTPRequestHandler):
     def _film(self, name: str) -> None:
         """Send a film that was recorded here."""
         try:
-            # A link would lead out of the folder of films; a name that the player gives leads to nothing else.
-            if self.server.films is None or not is_film(name):
-                raise FileNotFoundError(name)
-            file = os.open(self.server.films / name, os.O_RDONLY | os.O_NOFOLLOW)
+            film = self._opened(name)
         except OSError:
             self._refuse(404, "there is no film of that name here.")
             return
-        with open(file, "rb") as film:
+        with film:
             saved = {"Content-Disposition": f'attachment; filename="{name}"'}
             self._head(200, "video/mp4", length=os.fstat(film.fileno()).st_size, also=saved)
             shutil.copyfileobj(film, self.wfile)
+
+    def _opened(self, name: str) -> BinaryIO:
+        """Open a film.
+
+        A link would lead out of the folder of films, and a pipe would be waited for: neither is followed.
+        """
+        if self.server.films is None or not is_film(name):
+            raise FileNotFoundError(name)
+        file = os.open(self.server.films / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            os.close(file)
+            raise FileNotFoundError(name)
+        return open(file, "rb")
 
     def _refuse(self, status: int, sentence: str) -> None:
         """Answer with a sentence, once what was sent has been read: an answer amid a message may never arrive."""

@@ -95,7 +95,7 @@ class Dream:
         self.side = Side(self._drawn(), success, self.side.ended or ended, perf_counter() - began)
 
     def _judge(self, info: Mapping[str, Any]) -> tuple[bool, str]:
-        """Return whether a step is a success, and why it would have ended an episode of training."""
+        """Return whether a step is a success, and why it would have ended an episode under the default guards."""
         figures = [info[name] for name in ("success_probability", "disagreement", "agreed", "departure")]
         threshold = float(self.model.success_threshold)
         facts = Guards().judge(np.array(figures, np.float64), np.array([True]), threshold=threshold)

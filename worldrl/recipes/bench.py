@@ -138,7 +138,7 @@ def _compare(config: Config) -> Result:
         need(config.compare, "data set"), need(config.observation, "observation pipeline"), Path(config.out),
         minutes=config.minutes, seeds=config.seeds, command=["worldrl", "bench", *changes(config)],
     )  # fmt: skip
-    return Result(text, {"out": config.out} | checkpoint.read_json(Path(config.out)))
+    return Result(text, checkpoint.read_json(Path(config.out)) | {"out": config.out})
 
 
 def trained() -> dict[str, float | None]:

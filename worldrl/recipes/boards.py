@@ -12,6 +12,9 @@ from typing import Any, Protocol, Self, cast
 
 from worldrl.errors import ConfigError, first_line
 
+WAIT_S = 20.0
+"""Seconds that a stage waits for the server of Weights & Biases before it goes on without it (our choice)."""
+
 
 def check_boards(config: Any) -> None:
     """Refuse to show figures on a board that is not installed.
@@ -113,7 +116,7 @@ class _Wandb:
         out = Path(config.out).absolute()
         self._run: Any = wandb.init(
             project=project, name=f"{out.parent.name}/{out.name}", group=out.parent.name, job_type=verb,
-            config=asdict(config), mode=_mode(wandb), settings=wandb.Settings(console="off"),
+            config=asdict(config), mode=_mode(wandb), settings=wandb.Settings(console="off", init_timeout=WAIT_S),
         )  # fmt: skip
         self._over = set[str]()
 

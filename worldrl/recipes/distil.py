@@ -15,7 +15,7 @@ from worldrl.recipes.config import changes
 from worldrl.recipes.demonstrations import OWN
 from worldrl.recipes.fidelity import decisions, judgements, load_policies, predictions
 from worldrl.recipes.fidelity_table import told_share
-from worldrl.recipes.held_out import check_share, pass_on, split_of
+from worldrl.recipes.held_out import check_share, few, pass_on, split_of
 from worldrl.recipes.options import check_json, check_positive, option
 from worldrl.recipes.parts import encoder_name, make_env, need, pipeline_at, seeds_for, tokens_of, use_threads, versions
 from worldrl.recipes.results import Result
@@ -97,15 +97,32 @@ def run(config: Config) -> Result:
         starts = _starts(config, dataset.manifest) if policies else []
         begun = tokens_of(starts, pipeline) if policies else None
     train, held = split_of(at, dataset, config.held_out)
-    unseen = tokens.subset(held)
     with kept_beside(config.out, every=config.keep_every), lessons(config, "distil") as lesson:
-        student = _taught(config, world.model, tokens, tokens.subset(train), unseen, lesson.training("distil"))
+        student = _taught(config, world.model, tokens, train, held, lesson.training("distil"))
         replace(world, model=student).save_pretrained(Path(config.out))
         pass_on(at, Path(config.out), dataset, config.held_out)
         tell_whole(
-            Path(config.out), task=world.task, masks=masks, encoder=encoder, episodes=world.firsts,
-            real_steps=world.real_steps,
+            Path(config.out), task=world.task, masks=masks, encoder=encoder, episodes=len(train),
+            real_steps=sum(int(dataset.lengths[i]) for i in train),
         )  # fmt: skip
+        about = {"task": world.task, "seed": config.seed, "masks": masks, "starts": len(starts)}
+        figures = about | _figures(config, world, student, tokens.subset(held), (starts, begun, policies), dataset)
+    if not config.results:
+        return Result(table({config.out: figures}), {"out": config.out} | figures)
+    file = Path(config.results)
+    told = (checkpoint.read_json(file) if file.exists() else {}) | {config.out: figures}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    checkpoint.write_json(file, told)
+    text = table(told)
+    file.with_suffix(".md").write_text(text)
+    return Result(text, {"out": config.out, "results": file} | figures)
+
+
+def _figures(
+    config: Config, world: Any, student: Any, unseen: Any, acting: tuple[Any, Any, Any], dataset: Any
+) -> dict[str, Any]:
+    """Return what teacher and student predict and decide on held-out episodes, and how fast they are."""
+    starts, begun, policies = acting
     ways: dict[str, Any] = {}
     for way, model in (("teacher", world.model), ("student", student)):
         say(f"measuring the {way}")
@@ -120,23 +137,13 @@ def run(config: Config) -> Result:
                 model, starts, begun, policies, env=_real(dataset.manifest), horizon=world.horizon, seed=config.seed
             ),
         }
-    figures = {
-        "task": world.task, "seed": config.seed, "masks": masks, "starts": len(starts), "held_out": len(unseen), **ways,
-        "rates": _rates(config, world, student), "command": shlex.join(["worldrl", "distil", *changes(config)]),
-        "versions": versions(),
+    return {
+        "held_out": len(unseen), **ways, "rates": _rates(config, world, student),
+        "command": shlex.join(["worldrl", "distil", *changes(config)]), "versions": versions(),
     }  # fmt: skip
-    if not config.results:
-        return Result(table({config.out: figures}), {"out": config.out} | figures)
-    file = Path(config.results)
-    told = (checkpoint.read_json(file) if file.exists() else {}) | {config.out: figures}
-    file.parent.mkdir(parents=True, exist_ok=True)
-    checkpoint.write_json(file, told)
-    text = table(told)
-    file.with_suffix(".md").write_text(text)
-    return Result(text, {"out": config.out, "results": file} | figures)
 
 
-def _taught(config: Config, teacher: Any, tokens: Any, seen: Any, unseen: Any, training: Training) -> Any:
+def _taught(config: Config, teacher: Any, tokens: Any, train: list[int], held: list[int], training: Training) -> Any:
     """Return the student, taught and calibrated on the same episodes as its teacher."""
     import torch
 
@@ -149,12 +156,12 @@ def _taught(config: Config, teacher: Any, tokens: Any, seen: Any, unseen: Any, t
     net = network(teacher.obs_shape, backbone=backbone, size=config.size) if config.size else None
     student = student_of(teacher, net=net)
     distil(
-        [teacher], [student], [seen], steps=config.steps, batch_size=config.batch_size, lr=config.lr,
+        [teacher], [student], [tokens.subset(train)], steps=config.steps, batch_size=config.batch_size, lr=config.lr,
         push=config.push, reach=config.reach, blur=config.blur, seed=config.seed, progress=training,
         stops=stops_of(config.out, training.label, config.keep_every, training),
     )  # fmt: skip
-    own = tokens.subset([i for i, who in enumerate(tokens.policies) if who in OWN])
-    calibrate(student, unseen, replayed=own, seed=config.seed)
+    own = few([i for i in sorted(train + held) if tokens.policies[i] in OWN])
+    calibrate(student, tokens.subset(few(held)), replayed=tokens.subset(own), seed=config.seed)
     return student.freeze()
 
 

@@ -79,7 +79,7 @@ def run(config: Config) -> Result:
             f"{report.policy} against {reports[0].policy}: {100 * gain.mean:+.0f} points of real success "
             f"[{100 * gain.interval.low:+.0f}, {100 * gain.interval.high:+.0f}], paired over {config.episodes} episodes"
         )
-    return Result(table(reports), {"out": config.out} | checkpoint.read_json(Path(config.out)))
+    return Result(table(reports), checkpoint.read_json(Path(config.out)) | {"out": config.out})
 
 
 def _tell(path: Path, report: Any) -> None:

@@ -83,7 +83,7 @@ def run(config: Config) -> Result:
     records.keep(out, results / config.name, [cell.name for cell in experiment.cells])
     text, file = experiment.write(), results / f"{config.name}.json"
     told = {"out": out, "results": file, "failed": [job.folder for job in failed]}
-    return Result(text, told | checkpoint.read_json(file))
+    return Result(text, checkpoint.read_json(file) | told)
 
 
 def _objects(config: Config, out: Path, results: Path) -> _Experiment:

@@ -108,12 +108,12 @@ def run(config: Config) -> Result:
 
 
 def _result(config: Config) -> Result:
-    """Return the figures of every world that was fitted, by task; those of one task as they are."""
+    """Return the figures of every world that was fitted, by task; those of a single one as they are."""
     from worldrl import checkpoint
 
-    files = sorted(Path(config.out).glob("**/fidelity.json"))
-    found = {file.parent.name: checkpoint.read_json(file) for file in files}
-    return Result("", {"out": config.out} | (next(iter(found.values())) if len(found) == 1 else found))
+    names = tasks_at(need(config.episodes, "data set"))
+    found = {name: checkpoint.read_json(Path(config.out) / name / "fidelity.json") for name in names}
+    return Result("", {"out": config.out} | found.get("", found))
 
 
 def _fit(config: Config, engine: Any, told: Lessons) -> None:
@@ -248,10 +248,10 @@ def _save(config: Config, task: Task, model: Any, told: Lessons) -> None:
         decoder=decoder,
     ).save_pretrained(out)
     tell_whole(
-        out, task=task.dataset.manifest.env_id, masks=task.masks, encoder=task.encoder, episodes=len(begun),
-        real_steps=task.dataset.num_steps,
+        out, task=task.dataset.manifest.env_id, masks=task.masks, encoder=task.encoder, episodes=len(task.train),
+        real_steps=sum(int(task.dataset.lengths[i]) for i in task.train),
     )  # fmt: skip
-    note(out, task.dataset, config.held_out)
+    note(out, task.dataset, config.held_out, config.without)
     checkpoint.write_json(out / "fidelity.json", figures)
     say(
         f"world {out}, on {len(unseen)} held-out episodes: removes {100 * figures['one_step_skill']:.0f} % of the "

@@ -74,16 +74,17 @@ def task_at(
     from worldrl.data.dataset import Dataset
 
     dataset = Dataset(folder)
+    dataset.require("success", by="fit")
     cache = Path(features) / name if features else None
     with pipeline_at(need(str(Path(observation) / name), "observation pipeline"), cache) as pipeline:
         seen = tokens_of(dataset, pipeline, folder=Path(tokens) / name if tokens else None)
-        train, held = split(seen.policies, held_out)
+        train, held = split(seen.policies, held_out, without)
         torch.manual_seed(seed)  # what paints objects over the frame begins at random
         return Task(
             name=name,
             dataset=dataset,
             tokens=seen,
-            train=[i for i in train if seen.policies[i] not in without],
+            train=train,
             held=held,
             shape=pipeline.shape,
             pipeline=pipeline.hash,

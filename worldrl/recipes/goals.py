@@ -72,9 +72,9 @@ def run(config: Config) -> Result:
         parts = [described(need(folder, "data set"), pipeline) for folder in config.episodes]
     if any(part.wordings != parts[0].wordings for part in parts):
         raise DataError("episodes must be of environments that describe the same states in the same words.")
-    goals = fit(config, world, parts)
+    goals, learned = fit(config, world, parts)
     goals.save_pretrained(Path(config.out))
-    episodes, steps = sum(len(part.holds) for part in parts), sum(len(one) - 1 for part in parts for one in part.holds)
+    episodes, steps = len(learned), sum(len(one) - 1 for one in learned)
     tell(Path(config.out), task=world.task, episodes=episodes, real_steps=steps, **seen)
     known = goals.reader.descriptions
     told = f"{len(known.states)} states in {len(known.sentences)} statements"
@@ -115,8 +115,11 @@ def facts_of(env: Any, episode: Any) -> Array:
     return np.array(rows, np.bool_)
 
 
-def fit(config: Config, world: Any, parts: Sequence[Described]) -> Goals:
+def fit(config: Config, world: Any, parts: Sequence[Described]) -> tuple[Goals, list[Array]]:
     """Fit the judge to what was recorded and what the world imagines in its place, and calibrate it.
+
+    Returns:
+        The goals, and what held in the episodes that they were learned from.
 
     Args:
         config: Options of this stage.
@@ -134,7 +137,7 @@ def fit(config: Config, world: Any, parts: Sequence[Described]) -> Goals:
     text: dict[str, Any] = TEXT | {"random_init": config.random_text, "seed": config.seed if config.random_text else 0}
     reader = GoalReader(load_text_encoder(**text), Descriptions(parts[0].wordings))
     dataset = Dataset(need(config.episodes[0], "data set"))
-    own, train = parts[0], split_of(need(config.world, "world"), dataset, config.held_out)[0]
+    own, (train, held) = parts[0], split_of(need(config.world, "world"), dataset, config.held_out)
     begun = few(train)
     if len(begun) != world.firsts:
         raise DataError(
@@ -149,14 +152,15 @@ def fit(config: Config, world: Any, parts: Sequence[Described]) -> Goals:
             judge, recorded, dreams, reader.descriptions.spread(holds), reader.texts, kinds=kinds,
             steps=config.steps, price=config.price, seed=config.seed, progress=told.training("fit goals"),
         )  # fmt: skip
-    return Goals(
+    goals = Goals(
         reader=reader,
         judge=judge,
         model=world.model.hash(),
-        thresholds=_borders(world.model, judge, reader.states, own, seed=config.seed),
+        thresholds=_borders(world.model, judge, reader.states, own, sorted(train + held), seed=config.seed),
         first=torch.from_numpy(np.stack([_firsts(own.holds[i]) for i in begun])),
         text=text,
     )
+    return goals, [own.holds[i] for i in train] + [one for part in parts[1:] for one in part.holds]
 
 
 def _examples(model: Any, own: Described, train: list[int], others: Sequence[Described], *, seed: int) -> Any:
@@ -183,8 +187,8 @@ def _examples(model: Any, own: Described, train: list[int], others: Sequence[Des
     return recorded, dreams, torch.from_numpy(holds), torch.from_numpy(kinds)
 
 
-def _borders(model: Any, judge: Any, states: Any, own: Described, *, seed: int) -> Any:
-    """Return from which probability each state counts in imagination ``(k,)``.
+def _borders(model: Any, judge: Any, states: Any, own: Described, known: list[int], *, seed: int) -> Any:
+    """Return from which probability each state counts in imagination ``(k,)``, by the episodes that the world knows.
 
     As ``worldrl.world_model.judges.calibrate`` finds the border of success, but by what the simulator's descriptions
     say came about, not by the task's success: imagination is to find a state in as many replayed episodes as it was
@@ -195,7 +199,7 @@ def _borders(model: Any, judge: Any, states: Any, own: Described, *, seed: int) 
     from worldrl.recipes.demonstrations import OWN
     from worldrl.world_model.judges import RANGE, highest
 
-    mine = [i for i, who in enumerate(own.tokens.policies) if who in OWN] or list(range(len(own.tokens)))
+    mine = [i for i in known if own.tokens.policies[i] in OWN] or known
     rng = torch.Generator().manual_seed(seed + 2)
     most = highest(model, own.tokens.subset(mine), rng, lambda out: judge(out.obs, states).sigmoid())
     came = np.stack([own.holds[i][1:].any(axis=0) for i in mine])

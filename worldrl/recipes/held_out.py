@@ -3,6 +3,7 @@
 Whoever makes a world notes that in ``held_out.json`` beside its figures; whoever measures it reads it there.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,13 @@ def few(episodes: list[int]) -> list[int]:
     return [episodes[i] for i in spaced(len(episodes), FEW)]
 
 
-def split(policies: Any, share: float) -> tuple[list[int], list[int]]:
+def split(policies: Any, share: float, without: Collection[str] = ()) -> tuple[list[int], list[int]]:
     """Keep the last share of the policy's episodes (of all, if it has none) out of training.
+
+    Args:
+        policies: Who acted in each episode.
+        share: How much is kept.
+        without: Whose episodes are not learned from.
 
     Raises:
         DataError: If none is left to learn from.
@@ -36,7 +42,7 @@ def split(policies: Any, share: float) -> tuple[list[int], list[int]]:
         raise DataError(
             f"episodes must be at least 2, to learn from and to hold out, got {len(policies)}: worldrl collect."
         )
-    return [i for i in range(len(policies)) if i not in held], sorted(held)
+    return [i for i, who in enumerate(policies) if i not in held and who not in without], sorted(held)
 
 
 def check_share(share: float | None) -> None:
@@ -49,13 +55,13 @@ def check_share(share: float | None) -> None:
         raise ConfigError(f"held_out must be in (0, 1), got {share}.")
 
 
-def note(world: Path, dataset: Any, share: float) -> None:
-    """Note which episodes a world was not fitted to: a share of those that its data set has now.
+def note(world: Path, dataset: Any, share: float, without: Collection[str] = ()) -> None:
+    """Note which episodes a world was not fitted to: a share of those that its data set has now, and who was left out.
 
     Raises:
         StorageError: If it cannot be written.
     """
-    told = {"share": share, "episodes": len(dataset), "data": dataset.identity()}
+    told = {"share": share, "episodes": len(dataset), "data": dataset.identity(), "without": list(without)}
     checkpoint.write_json(world / NAME, told)
 
 
@@ -91,9 +97,10 @@ def split_of(world: Path, dataset: Any, share: float | None = None) -> tuple[lis
     known = checkpoint.read_json(world / NAME)
     with checkpoint.described(world, "what was held out of a world"):
         count, share, data = int(known["episodes"]), float(known["share"]), str(known["data"])
+        without = [str(who) for who in known.get("without", [])]
     if len(dataset) < count or dataset.subset(range(count)).identity() != data:
         raise DataError(
             f"episodes must be those that {world} was fitted to, got others at {dataset.folder}: name its own, or say "
             "by held_out= which share of these it has not seen."
         )
-    return split(dataset.policies[:count], share)
+    return split(dataset.policies[:count], share, without)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from worldrl.errors import ConfigError, WorldRLError
+from worldrl.errors import error_of
 from worldrl.recipes.config import changes
 
 ERROR_FILE = "TORCHELASTIC_ERROR_FILE"
@@ -26,7 +26,7 @@ def launch(verb: str, config: Any, *, processes: int) -> None:
         processes: How many.
 
     Raises:
-        ConfigError: With what the first that failed had to say.
+        WorldRLError: With what the first that failed had to say, and of its kind.
     """
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -57,13 +57,18 @@ def _end(failure: Any) -> tuple[str | None, int]:
     return (str(told["message"]) if isinstance(told, dict) else None), int(code)
 
 
-def _aftermath(failure: Any) -> tuple[bool, bool, int]:
-    """Return an order in which those come last that the launcher stopped, or whom another's end took by surprise.
+def _aftermath(failure: Any) -> tuple[int, int]:
+    """Return an order in which what went wrong by itself comes before what followed from it.
 
-    The launcher's clock knows whole seconds only, so that it cannot tell.
+    First those that say why they end, then those that something killed, then those whom another's end took by surprise
+    (which looks like a bug), last those that the launcher stopped. Its clock knows whole seconds only.
     """
     sentence, code = _end(failure)
-    return sentence is None, code in (1, -signal.SIGTERM), failure.timestamp
+    if code == -signal.SIGTERM and sentence is None:
+        return 3, failure.timestamp
+    if code == 1:
+        return 2, failure.timestamp
+    return int(sentence is None), failure.timestamp
 
 
 def tell_launcher(sentence: str, code: int) -> bool:
@@ -74,8 +79,3 @@ def tell_launcher(sentence: str, code: int) -> bool:
     about = {"timestamp": str(int(time.time())), "py_callstack": sentence, "exit_code": code}
     Path(file).write_text(json.dumps({"message": {"message": sentence, "extraInfo": about}}))
     return True
-
-
-def error_of(code: int) -> type[WorldRLError]:
-    """Return the error whose exit code a process ended with."""
-    return next((kind for kind in WorldRLError.__subclasses__() if kind.exit_code == code), ConfigError)

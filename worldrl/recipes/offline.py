@@ -93,11 +93,11 @@ def run(config: Config) -> Result:
         torch.manual_seed(config.seed)
         learn = learn_from_demonstrations if config.method == "diffusion_policy" else learn_from_everything
         with kept_beside(config.out, every=config.keep_every), lessons(config, "offline") as told:
-            policy, loss, steps = learn(config, dataset, pipeline, told.training(config.method))
+            policy, loss, steps, episodes = learn(config, dataset, pipeline, told.training(config.method))
             policy.save_pretrained(Path(config.out), origin=Origin(pipeline.hash, steps))
             tell(
                 Path(config.out), task=dataset.manifest.env_id, masks=pipeline.masks, encoder=encoder_name(pipeline),
-                episodes=len(dataset),
+                episodes=episodes,
             )  # fmt: skip
     say(f"learnt {config.out}: {config.method}, {steps} steps of {config.episodes}, loss {loss:.4f}")
     return Result("", {"out": config.out, "method": config.method, "steps": steps, "loss": loss})
@@ -105,8 +105,8 @@ def run(config: Config) -> Result:
 
 def learn_from_demonstrations(
     config: Config, dataset: Any, pipeline: Any, training: Training
-) -> tuple[Any, float, int]:
-    """Return a diffusion policy, its loss, and the steps it learnt from."""
+) -> tuple[Any, float, int, int]:
+    """Return a diffusion policy, its loss, and the steps and episodes it learnt from."""
     from worldrl.agents.diffusion_cloning import Windows, clone_chunks
     from worldrl.agents.diffusion_policy import DiffusionPolicy
 
@@ -123,11 +123,13 @@ def learn_from_demonstrations(
         seed=config.seed,
         **keeping(config, training, pipeline=pipeline.hash, episodes=dataset.identity()),
     )
-    return policy, loss, len(windows)
+    return policy, loss, len(windows), len(tokens)
 
 
-def learn_from_everything(config: Config, dataset: Any, pipeline: Any, training: Training) -> tuple[Any, float, int]:
-    """Return the policy of an offline learner, the loss of its critic, and the steps it learnt from."""
+def learn_from_everything(
+    config: Config, dataset: Any, pipeline: Any, training: Training
+) -> tuple[Any, float, int, int]:
+    """Return the policy of an offline learner, the loss of its critic, and the steps and episodes it learnt from."""
     from worldrl.agents.iql import Iql
     from worldrl.agents.policy import make_policy
     from worldrl.agents.td3_bc import Td3Bc
@@ -152,4 +154,4 @@ def learn_from_everything(config: Config, dataset: Any, pipeline: Any, training:
         **keeping(config, training, pipeline=pipeline.hash, episodes=dataset.identity()),
     )
     policy.set_training_mode(False)
-    return policy, loss, len(experience)
+    return policy, loss, len(experience), len(tokens)

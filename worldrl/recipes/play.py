@@ -160,12 +160,15 @@ def _policies(config: Config, folder: Path, pipeline: str) -> dict[str, Any]:
     from worldrl import checkpoint
     from worldrl.agents.policy import load_policy
 
-    found = [
-        path.parent for path in folder.glob("*/manifest.json") if checkpoint.read_json(path).get("kind") == "policy"
-    ]
+    found = []
+    for path in sorted(folder.glob("*/manifest.json")):
+        if not path.resolve().is_relative_to(folder.resolve()):
+            say(f"{path.parent.name} leads out of the run: left out, unless policies= names it")
+        elif checkpoint.read_json(path).get("kind") == "policy":
+            found.append(path.parent)
     policies: dict[str, Any] = {}
     for path in sorted(found, key=lambda path: (path.name == "refined", path.name)):
-        policy, origin = load_policy(_within(folder, path.name))
+        policy, origin = load_policy(path)
         if origin.pipeline == pipeline:
             policies[path.name] = policy
         else:

@@ -168,9 +168,9 @@ def _belief(config: Config, world: Any, policy: Any, recorded: Any) -> Any:
     if config.trust.last:
         return Belief()
     file = Path(config.world) / "fidelity.json"
-    known = file.exists() and not config.goal  # those figures are of the world's own success
+    measured = file.exists() and not config.goal  # those figures are of the world's own success
     belief = believe(
-        world, policy, recorded, figures=json.loads(file.read_text()) if known else None,
+        world, policy, recorded, figures=json.loads(file.read_text()) if measured else None,
         slack=config.trust.slack, discern=config.trust.discern, guards=config.guards, seed=config.seed,
     )  # fmt: skip
     for doubt in belief.doubts:

@@ -132,7 +132,7 @@ def run(config: Config) -> Result:
         )
     file = results / f"{config.experiment}.json"
     figures = {"out": out, "results": file, "failed": [job.folder for job in failed], "command": command}
-    return Result(text, figures | checkpoint.read_json(file))
+    return Result(text, checkpoint.read_json(file) | figures)
 
 
 def identity(config: Config) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
-from worldrl.errors import ConfigError, WorldRLError, first_line
+from worldrl.errors import ConfigError, WorldRLError, error_of, first_line
 from worldrl.recipes.config import CONFIGS, check_words, register, to_config
 from worldrl.recipes.results import Result, figures_of
 from worldrl.recipes.table import table
@@ -46,10 +46,9 @@ def sweep(words: Sequence[str]) -> Result:
     figures = {"verb": verb, "combinations": [{"options": told} | end for told, end in ended]}
     if failed:
         print(text)
-        kind = next(
-            (one for one in WorldRLError.__subclasses__() if one.exit_code == failed[0][1]["code"]), ConfigError
+        failure = error_of(int(failed[0][1]["code"]))(
+            f"{len(failed)} of {len(ended)} combinations failed, the first of them {failed[0][0]}."
         )
-        failure = kind(f"{len(failed)} of {len(ended)} combinations failed, the first of them {failed[0][0]}.")
         failure.details = figures
         raise failure
     return Result(text, figures)

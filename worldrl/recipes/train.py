@@ -256,7 +256,7 @@ def _go_on(config: Config, env: Any, held_out: Any, parts: Parts, training: Trai
             _tell(training, step + 1, losses)
         if step + 1 in checks:
             found = evaluate(config, held_out, parts, max(1, config.episodes // 5))
-            training.tell(step + 1, {"success in MuJoCo": found["success"], "return in MuJoCo": found["ret"]})
+            training.tell(step + 1, {"success": found["success"], "return": found["ret"]})
             curve.append({"steps": step + 1, "success": found["success"], "ret": found["ret"]} | losses)
             say(f"{step + 1} steps: success {found['success']:.2f}, return {found['ret']:.2f}, {_shown(losses)}")
         show(step + 1, config.steps)

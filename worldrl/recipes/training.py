@@ -111,7 +111,7 @@ def as_read(frames: Any) -> Any:
 
 
 def evaluate(config: "Config", env: Any, parts: Parts, episodes: int) -> dict[str, Any]:
-    """Return success and return in held-out episodes of the real task; actions are drawn, as in training.
+    """Return success and return in held-out episodes of the real task; actions are the likeliest ones.
 
     Args:
         config: Of the run.

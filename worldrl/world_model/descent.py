@@ -14,7 +14,7 @@ from torch.distributed.tensor import DTensor
 
 from worldrl import checkpoint, signals
 from worldrl.errors import CheckpointError, NumericsError
-from worldrl.resuming import KIND, Progress, Stops, require_same
+from worldrl.resuming import KIND, Progress, Stops, is_late, require_same
 from worldrl.world_model.engine import Engine
 
 LATEST = "latest.json"
@@ -86,7 +86,7 @@ class Descent:
         with signals.patient() if alone else nullcontext():
             for step in range(self._next, self.steps):
                 loss, done = self._take(step, partial(loss_of, step)), step + 1
-                if step >= 0.9 * self.steps:
+                if is_late(step, self.steps):
                     self._tail.append(loss)
                 if progress is not None:
                     progress(done, loss)
@@ -153,8 +153,8 @@ class Descent:
                 f"{folder} must hold {told[0]}, got {told[1]}: use as many processes, or remove it to begin anew."
             )
         try:
-            self._next, self._tail = int(latest["step"]), [float(loss) for loss in latest["tail"]]
-            stops.curves.restore(latest["curves"])
+            self._next, self._tail = int(latest["step"]), [float(loss) for loss in latest.get("tail", [])]
+            stops.curves.restore(latest.get("curves", {}))
         except (LookupError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"{folder / LATEST} is damaged ({error!r}): remove {folder} to begin anew."

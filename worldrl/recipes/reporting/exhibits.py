@@ -113,7 +113,10 @@ def _data(data: Mapping[str, Any]) -> str:
     if "problem" in data:
         return page.missing(f"The data set cannot be read: {data['problem']}.")
     kinds = data["policies"].items()
-    rows = [(who, one["episodes"], f"{one['steps']:,}", one["successes"]) for who, one in kinds]
+    rows = [
+        (who, one["episodes"], f"{one['steps']:,}", "not known" if one["successes"] is None else one["successes"])
+        for who, one in kinds
+    ]
     total = f"<p>{data['steps']:,} steps, hash <code>{escape(data['hash'])}</code></p>"
     return page.rows(("who acted", "episodes", "steps", "successful"), rows) + total
 

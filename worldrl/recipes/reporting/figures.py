@@ -110,11 +110,13 @@ def _data(folder: Path) -> dict[str, Any]:
         dataset = Dataset(folder)
         about = {"id": dataset.manifest.env_id, "kwargs": dict(dataset.manifest.env_kwargs)}
         found: dict[str, Any] = {"steps": dataset.num_steps, "hash": dataset.identity(), "env": about, "policies": {}}
+        known = "success" not in dataset.manifest.lacks
         for who, length, episode in zip(dataset.policies, dataset.lengths.tolist(), dataset, strict=True):
-            kind = found["policies"].setdefault(who, {"episodes": 0, "steps": 0, "successes": 0})
+            kind = found["policies"].setdefault(who, {"episodes": 0, "steps": 0, "successes": 0 if known else None})
             kind["episodes"] += 1
             kind["steps"] += int(length)
-            kind["successes"] += bool(episode.success.any())
+            if known:
+                kind["successes"] += bool(episode.success.any())
     except WorldRLError as error:
         return {"problem": first_line(error)}
     return found

@@ -53,7 +53,7 @@ def measure(places: Places, task: str, *, seed: int) -> dict[str, Any]:
         "horizon": horizon(world.model, tokens, seed=seed),
         **judgements(world.model, tokens, seed=seed),
         "hallucinations": None
-        if policy is None
+        if policy is None or "states" in dataset.manifest.lacks  # nothing can be replayed then
         else hallucinations(world, dataset, unseen, tokens, policy[1], name=policy[0], seed=seed),
     }
 

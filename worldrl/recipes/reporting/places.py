@@ -93,6 +93,8 @@ def _kind(folder: Path) -> str:
         return "evolution"
     if any(next(folder.glob(part), None) for part in PARTS):
         return "run"
+    if any(kind_of(path) == "world_model" for path in folder.glob("*/model")):
+        return "world"  # of several tasks, a folder each
     if "env_id" in _manifest(folder):
         raise ConfigError(f"{wanted}, which is a data set: worldrl inspect {folder} tells of it.")
     runs = sorted(path.parent for path in folder.glob("*/summary.json"))
@@ -104,7 +106,7 @@ def _kind(folder: Path) -> str:
 
 def _worlds(folder: Path, kind: str) -> dict[str, Path]:
     if kind == "world":
-        return {"": folder}
+        return {"": folder} if kind_of(folder / "model") or kind_of(folder) else _by_task(folder, "model/manifest.json")
     if kind == "online":
         return {}
     if kind == "evolution":
