@@ -12,7 +12,7 @@ from torch import Tensor
 from worldrl.encoders.thumbnails import shrink
 from worldrl.encoders.tokenizer import CHUNK, FrameTokenizer, to_tokens
 from worldrl.errors import NumericsError
-from worldrl.resuming import is_late
+from worldrl.resuming import Parts, run_steps
 
 PROPORTION, STRENGTH = 0.1, 4
 """Share beta of the frames that are perturbed, and how many nearest latents delta one is drawn from.
@@ -68,8 +68,8 @@ def fit_tokenizer(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, lr, total_steps=steps, pct_start=min(0.3, 50 / steps), cycle_momentum=False
     )
-    tail: list[float] = []
-    for step in range(steps):
+
+    def take(step: int) -> float:
         target = small[rng.integers(0, len(small), batch_size)].float() / 255
         rate = RATE * max(0.0, 1.0 - step / (UNTIL * steps))
         cells = perturb(tokenizer.encoder(target), rate=rate, generator=noise)
@@ -81,12 +81,11 @@ def fit_tokenizer(
         loss.backward()
         optimizer.step()
         schedule.step()
-        if is_late(step, steps):
-            tail.append(loss.item())
-        if progress is not None:
-            progress(step + 1, loss.item())
+        return float(loss.item())
+
+    mean_loss = run_steps(take, steps=steps, parts=Parts({}), progress=progress)
     tokenizer.freeze()
-    return sum(tail) / max(1, len(tail))
+    return mean_loss
 
 
 def perturb(

@@ -9,7 +9,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from worldrl.errors import ConfigError, NumericsError
 from worldrl.language.causal_lm import WordLM
-from worldrl.resuming import is_late
+from worldrl.resuming import Parts, run_steps
 
 IGNORED = -100
 """Label of what is not to be guessed."""
@@ -56,9 +56,9 @@ def fit_language_model(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, lr, total_steps=steps, pct_start=warm, cycle_momentum=False
     )
-    tail: list[float] = []
     drawn = batches([len(row) for row in rows], batch_size, rng=rng)
-    for step in range(steps):
+
+    def take(step: int) -> float:
         pieces = padded([rows[i] for i in next(drawn)])
         loss = guess_loss(model, pieces)
         if not torch.isfinite(loss):
@@ -68,12 +68,11 @@ def fit_language_model(
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
-        if is_late(step, steps):
-            tail.append(loss.item())
-        if progress is not None:
-            progress(step + 1, loss.item())
+        return loss.item()
+
+    mean_loss = run_steps(take, steps=steps, parts=Parts({}), progress=progress)
     model.freeze()
-    return sum(tail) / max(1, len(tail))
+    return mean_loss
 
 
 def batches(lengths: Sequence[int], batch_size: int, *, rng: np.random.Generator) -> Iterator[list[int]]:

@@ -12,7 +12,7 @@ from torch.nn import functional as F  # noqa: N812
 from worldrl.errors import ConfigError, NumericsError
 from worldrl.language.bridges import Bridge, Shown
 from worldrl.language.causal_lm import CausalLM, check_length
-from worldrl.resuming import is_late
+from worldrl.resuming import Parts, run_steps
 
 IGNORED = -100
 """Label of what is not to be guessed: the prefix, the prompt, and what comes after the first end."""
@@ -105,27 +105,26 @@ def fit_bridge(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, lr, total_steps=steps, pct_start=min(0.3, 30 / steps), cycle_momentum=False
     )
-    tail: list[float] = []
+
+    def take(step: int) -> float:
+        batch = [told[i] for i in rng.integers(0, len(told), batch_size)]
+        pieces, labels = spell(model, batch)
+        loss = tell_loss(model, bridge(features[[one.picture for one in batch]]), pieces, labels)
+        if not torch.isfinite(loss):
+            raise NumericsError(f"the loss of the bridge is {loss.item()} at step {step}: lower lr.")
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(bridge.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        return loss.item()
+
     bridge.train()
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        for step in range(steps):
-            batch = [told[i] for i in rng.integers(0, len(told), batch_size)]
-            pieces, labels = spell(model, batch)
-            loss = tell_loss(model, bridge(features[[one.picture for one in batch]]), pieces, labels)
-            if not torch.isfinite(loss):
-                raise NumericsError(f"the loss of the bridge is {loss.item()} at step {step}: lower lr.")
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(bridge.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-            if is_late(step, steps):
-                tail.append(loss.item())
-            if progress is not None:
-                progress(step + 1, loss.item())
+        mean_loss = run_steps(take, steps=steps, parts=Parts({}), progress=progress)
     bridge.eval()
-    return sum(tail) / max(1, len(tail))
+    return mean_loss
 
 
 @torch.no_grad()

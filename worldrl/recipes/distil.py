@@ -16,7 +16,7 @@ from worldrl.recipes.demonstrations import OWN
 from worldrl.recipes.fidelity import decisions, judgements, load_policies, predictions
 from worldrl.recipes.fidelity_table import told_share
 from worldrl.recipes.held_out import check_share, few, pass_on, split_of
-from worldrl.recipes.options import check_json, check_positive, option
+from worldrl.recipes.options import check_json, check_keep_every, check_positive, option
 from worldrl.recipes.parts import encoder_name, make_env, need, pipeline_at, seeds_for, tokens_of, use_threads, versions
 from worldrl.recipes.results import Result
 from worldrl.recipes.stages import kept_beside, stops_of
@@ -70,8 +70,7 @@ class Config:
         if not 0 <= self.push <= 1 or self.blur < 0:
             raise ConfigError(f"push must be in [0, 1] and blur 0 or more, got {self.push} and {self.blur}.")
         check_boards(self)
-        if self.keep_every < 0:
-            raise ConfigError(f"keep_every must be 0 or more, got {self.keep_every}.")
+        check_keep_every(self.keep_every)
         check_share(self.held_out)
         if self.results:
             check_json(Path(self.results))

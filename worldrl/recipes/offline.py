@@ -10,7 +10,7 @@ from worldrl.errors import ConfigError
 from worldrl.facts import tell
 from worldrl.recipes.boards import check_boards
 from worldrl.recipes.demonstrations import demonstrations
-from worldrl.recipes.options import check_positive, option
+from worldrl.recipes.options import check_keep_every, check_positive, option
 from worldrl.recipes.parts import encoder_name, need, pipeline_at, tokens_of, use_threads
 from worldrl.recipes.results import Result
 from worldrl.recipes.stages import keeping, kept_beside
@@ -75,8 +75,7 @@ class Config:
             raise ConfigError(f"method must be one of {', '.join(METHODS)}, got '{self.method}'.")
         check_boards(self)
         check_positive(steps=self.steps, batch_size=self.batch_size, lr=self.lr)
-        if self.keep_every < 0:
-            raise ConfigError(f"keep_every must be 0 or more, got {self.keep_every}.")
+        check_keep_every(self.keep_every)
 
 
 def run(config: Config) -> Result:

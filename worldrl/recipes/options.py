@@ -267,6 +267,16 @@ def check_threads(count: int) -> None:
         raise ConfigError(f"threads must be 0 or more, got {count}.")
 
 
+def check_keep_every(every: int) -> None:
+    """Refuse to keep a training after less than no steps.
+
+    Raises:
+        ConfigError: If that is asked for.
+    """
+    if every < 0:
+        raise ConfigError(f"keep_every must be 0 or more, got {every}.")
+
+
 def check_positive(**numbers: float) -> None:
     """Refuse options that must be above zero.
 

@@ -143,6 +143,10 @@ def _part(folder: Path, name: str, given: str) -> Path | None:
     return path if path.exists() else None
 
 
+def _leads_within(folder: Path, path: Path) -> bool:
+    return path.resolve().is_relative_to(folder.resolve())
+
+
 def _within(folder: Path, name: str) -> Path:
     """Return a path that lies in the run folder, wherever links lead.
 
@@ -150,7 +154,7 @@ def _within(folder: Path, name: str) -> Path:
         ConfigError: If it leads elsewhere.
     """
     path = folder / name
-    if not path.resolve().is_relative_to(folder.resolve()):
+    if not _leads_within(folder, path):
         raise ConfigError(f"{name} must lie within '{folder}', got a link to '{path.resolve()}': name it by an option.")
     return path
 
@@ -162,7 +166,7 @@ def _policies(config: Config, folder: Path, pipeline: str) -> dict[str, Any]:
 
     found = []
     for path in sorted(folder.glob("*/manifest.json")):
-        if not path.resolve().is_relative_to(folder.resolve()):
+        if not _leads_within(folder, path):
             say(f"{path.parent.name} leads out of the run: left out, unless policies= names it")
         elif checkpoint.read_json(path).get("kind") == "policy":
             found.append(path.parent)

@@ -16,7 +16,7 @@ from worldrl.envs.guards import Guards
 from worldrl.errors import ConfigError, NumericsError
 from worldrl.facts import known, tell
 from worldrl.recipes.boards import check_boards
-from worldrl.recipes.options import check_positive, option
+from worldrl.recipes.options import check_keep_every, check_positive, option
 from worldrl.recipes.parts import need, use_threads
 from worldrl.recipes.results import Result
 from worldrl.recipes.stages import FREE, kept_beside, stops_of
@@ -79,8 +79,7 @@ class Config:
         if self.sigma is not None:
             check_positive(sigma=self.sigma)
         check_positive(patience=self.trust.patience, tighten=self.trust.tighten)
-        if self.keep_every < 0:
-            raise ConfigError(f"keep_every must be 0 or more, got {self.keep_every}.")
+        check_keep_every(self.keep_every)
         if self.trust.radius < 0:
             raise ConfigError(f"trust.radius must be 0 or more, got {self.trust.radius}.")
         if not 0 <= self.trust.pace <= 1:

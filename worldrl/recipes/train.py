@@ -23,6 +23,7 @@ from worldrl.recipes.options import (
     EnvOptions,
     ObjectOptions,
     check_env_id,
+    check_keep_every,
     check_observation,
     check_positive,
     option,
@@ -107,8 +108,7 @@ class Config:
                 f"warmup must be at least {self.storm.length} steps and less than steps={self.steps}, "
                 f"got {self.warmup}."
             )
-        if self.keep_every < 0:
-            raise ConfigError(f"keep_every must be 0 or more, got {self.keep_every}.")
+        check_keep_every(self.keep_every)
         check_boards(self)
         check_env_id(self.env.id)
         check_observation(self.encoder, self.objects, 0, size=self.env.kwargs.get("size"))

@@ -106,7 +106,7 @@ def _kind(folder: Path) -> str:
 
 def _worlds(folder: Path, kind: str) -> dict[str, Path]:
     if kind == "world":
-        return {"": folder} if kind_of(folder / "model") or kind_of(folder) else _by_task(folder, "model/manifest.json")
+        return _by_task(folder, "model/manifest.json") or {"": folder}
     if kind == "online":
         return {}
     if kind == "evolution":
